@@ -1,0 +1,30 @@
+"""Listeners are told, and never felt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astra_core.events import GroupCommitted, Listeners
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_every_listener_hears_an_event_even_after_one_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener that raises is logged with its event; the producer and the other listeners do not notice."""
+    heard: list[object] = []
+
+    def broken(event: object) -> None:
+        raise RuntimeError("broken")
+
+    event = GroupCommitted(size=1, seconds=0.1, waited=0.0)
+    Listeners(broken, heard.append)(event)
+    assert heard == [event]
+    assert "GroupCommitted" in caplog.text
+    assert "broken" in caplog.text
+
+
+def test_no_listeners_are_false() -> None:
+    """A producer asks before it builds an event."""
+    assert not Listeners()
+    assert Listeners(print)

@@ -1,0 +1,24 @@
+"""ASGI without a framework: types, the fusing `Layer`, the per-request `Exchange`, problem+json."""
+
+from astra_core.asgi.exchange import Exchange
+from astra_core.asgi.layer import Layer
+from astra_core.asgi.problem import FieldError, Problem, Problems
+from astra_core.asgi.request_id import RequestIds
+from astra_core.asgi.respond import Response
+from astra_core.asgi.types import ASGIApp, Header, Message, Receive, Scope, Send
+
+__all__ = [
+    "ASGIApp",
+    "Exchange",
+    "FieldError",
+    "Header",
+    "Layer",
+    "Message",
+    "Problem",
+    "Problems",
+    "Receive",
+    "RequestIds",
+    "Response",
+    "Scope",
+    "Send",
+]

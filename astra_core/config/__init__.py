@@ -1,0 +1,44 @@
+"""Settings that are typed, checked whole and frozen: a schema in code, layers of files and variables over it."""
+
+from astra_core.config.describe import Row, describe, markdown
+from astra_core.config.load import load
+from astra_core.config.resolve import Loaded, resolve
+from astra_core.config.schema import REQUIRED, Key, Problem, Section, hot, keys_of, restart
+from astra_core.config.sources import Entry, EnvironmentVariables, File, Layer, Source
+from astra_core.config.units import (
+    Duration,
+    Secret,
+    Size,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+__all__ = [
+    "REQUIRED",
+    "Duration",
+    "Entry",
+    "EnvironmentVariables",
+    "File",
+    "Key",
+    "Layer",
+    "Loaded",
+    "Problem",
+    "Row",
+    "Secret",
+    "Section",
+    "Size",
+    "Source",
+    "describe",
+    "format_duration",
+    "format_size",
+    "hot",
+    "keys_of",
+    "load",
+    "markdown",
+    "parse_duration",
+    "parse_size",
+    "resolve",
+    "restart",
+]

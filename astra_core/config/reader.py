@@ -1,0 +1,90 @@
+"""The one place that knows dynaconf: it reads a file's text into plain values, and does nothing else.
+
+A whole `Dynaconf(...)` does far more than an operator can foresee: it runs `@jinja`, `@read_file` and `@format` markers
+in values, folds the case of keys, merges lists, follows includes, walks up the folders for files, adds `.local` files,
+and obeys a dozen process variables of its own (`LOAD_DOTENV_FOR_DYNACONF`, `PRELOAD_FOR_DYNACONF`, …). So a fresh,
+empty settings object is made for each read, only its loader's reading step is used, and layers, casts and origins are
+ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["line_of", "parse"]
+
+
+def parse(content: bytes, *, origin: str) -> Mapping[Any, Any]:
+    """Return the mapping that YAML `content` holds, {} when it is empty.
+
+    ConfigError names `origin` and, where the parser knows it, the line. The parser's own words are left out where
+    they quote the file, which may hold a secret.
+    """
+    from dynaconf.base import Settings  # costs 0.1 s and reads the process's variables: never at import
+    from dynaconf.loaders.base import BaseLoader
+    from dynaconf.vendor.ruamel import yaml
+
+    try:
+        # The line feed keeps dynaconf from taking a text that ends in ".yaml" for the name of a file.
+        text = content.decode("utf-8") + "\n"
+        blank = Settings(dynaconf_skip_loaders=True, dynaconf_skip_validators=True)
+        loader = BaseLoader(blank, "_envless", "yaml", (".yaml",), yaml.safe_load, yaml.safe_load)
+        tree = loader.get_source_data([text]).get(text)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{origin}:{line}: is not UTF-8; save the file as UTF-8"]) from None
+    except RecursionError:
+        raise ConfigError([f"{origin}: is nested too deep to be settings"]) from None
+    except Exception as error:
+        raise ConfigError([_broken(error, origin, lines=max(content.count(b"\n", 0, -1) + 1, 1))]) from None
+    if tree is None or tree == [] or tree == "":
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{origin}:1: must hold sections (`server:` and below it `  port: 8080`)"])
+    return tree
+
+
+def _broken(error: Exception, origin: str, *, lines: int) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{origin}:{min(mark.line + 1, lines)}" if mark is not None else origin
+    match type(error).__name__:
+        case "DuplicateKeyError":
+            return f"{where}: a key is written twice in one section; remove one of the two"
+        case "ParserError" | "ScannerError":
+            return f"{where}: broken YAML ({_first_line(error)}); look at this line and the one above it"
+        case "ComposerError":
+            return f"{where}: broken YAML (a second document, or an alias without its anchor)"
+        case "ConstructorError":
+            return f"{where}: broken YAML (a tag or a key that settings cannot hold)"
+        case "ReaderError":
+            return f"{where}: broken YAML (a control character); remove it"
+    return f"{where}: broken YAML (a value that does not fit its own form, such as the date 2020-13-01)"
+
+
+def _first_line(error: Exception) -> str:
+    """What the grammar says speaks of tokens and single characters, never of values."""
+    return str(getattr(error, "problem", None) or "it ends too early").splitlines()[0]
+
+
+def line_of(content: bytes, path: tuple[str, ...]) -> str:
+    """Return `:12` when the key at `path` stands in line 12, "" when it is not found. Parses again: for messages."""
+    from dynaconf.vendor.ruamel import yaml
+
+    try:
+        node = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+    except (yaml.error.YAMLError, ValueError):
+        return ""
+    line = ""
+    for name in path:
+        pairs = node.value if isinstance(node, yaml.nodes.MappingNode) else ()
+        found = next(((key, value) for key, value in pairs if str(key.value) == name), None)
+        if found is None:
+            return line
+        line = f":{found[0].start_mark.line + 1}"
+        node = found[1]
+    return line

@@ -1,0 +1,182 @@
+"""Layers to one frozen settings value: later layers win, and everything wrong is found in one go."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from astra_core.config.convert import convert, expects, show
+from astra_core.config.schema import REQUIRED, Key, Problem, Section, keys_of, sections_of
+from astra_core.config.units import Secret
+from astra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from astra_core.config.sources import Entry, Layer, Source
+
+__all__ = ["Loaded", "resolve"]
+
+T = TypeVar("T", bound=Section)
+Path = tuple[str, ...]
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded(Generic[T]):
+    """Settings that passed every check, and where they came from.
+
+    `checksum` is equal in two processes exactly when every effective value is. `origins` gives for each key `default`,
+    the path of a file, or the name of a variable.
+    """
+
+    settings: T
+    checksum: str
+    environment: str
+    origins: Mapping[str, str]
+
+
+def resolve(schema: type[T], sources: Sequence[Source], *, environment: str) -> Loaded[T]:
+    """Read every source, the last one winning, and return the whole as one frozen value; it changes nothing else.
+
+    ConfigError names every problem at once.
+    """
+    candidate = _Candidate(schema)
+    for source in sources:
+        try:
+            layer = source.read()
+        except ConfigError as error:
+            candidate.problems += error.problems
+        else:
+            for entry in layer.entries:
+                candidate.take(layer, entry, entry.path, entry.value)
+    settings = candidate.build(environment)
+    if settings is None:
+        raise ConfigError(candidate.problems)
+    return Loaded(
+        settings=settings,
+        checksum=_checksum(candidate.keys, candidate.values),
+        environment=environment,
+        origins=MappingProxyType(
+            {key.name: candidate.origins.get(path, DEFAULT) for path, key in candidate.keys.items()}
+        ),
+    )
+
+
+class _Candidate(Generic[T]):
+    """The values of one load while they are gathered."""
+
+    def __init__(self, schema: type[T]) -> None:
+        self.schema = schema
+        self.keys = {key.path: key for key in keys_of(schema)}
+        self.sections = {path[:depth] for path in self.keys for depth in range(1, len(path))}
+        self.values: dict[Path, Any] = {path: key.default for path, key in self.keys.items()}
+        self.origins: dict[Path, str] = {}
+        self.bad: set[Path] = set()
+        self.problems: list[str] = []
+
+    def take(self, layer: Layer, entry: Entry, path: Path, value: object) -> None:
+        """Put `value` at `path`, going down through sections."""
+        key = self.keys.get(path)
+        if key is not None:
+            self._assign(layer, entry, key, value)
+        elif path not in self.sections:
+            self._refuse(layer, entry, path, f"unknown key; {_suggest(path, self.keys, layer)}")
+        elif isinstance(value, Mapping):
+            for name, below in value.items():
+                self.take(layer, entry, (*path, str(name)), below)
+        elif layer.text:
+            self._refuse(
+                layer, entry, path, f"is a section; set its keys, as in {layer.spell('.'.join(path) + '.KEY')}"
+            )
+        elif value is not None:  # a section whose keys are all commented out reads as None
+            self._refuse(layer, entry, path, "is a section: write its keys below it, indented")
+
+    def _assign(self, layer: Layer, entry: Entry, key: Key, raw: object) -> None:
+        self.origins[key.path] = entry.origin
+        try:
+            self.values[key.path] = convert(key, raw, text=layer.text)
+            self.bad.discard(key.path)
+        except ValueError as error:
+            shown = "" if layer.masked or key.kind == "secret" else f", not {show(raw)}"
+            self.bad.add(key.path)
+            self._refuse(layer, entry, key.path, f"{error}{shown}")
+
+    def _refuse(self, layer: Layer, entry: Entry, path: Path, text: str) -> None:
+        self.problems.append(f"{_printable('.'.join(path))} ({_printable(entry.origin)}{layer.place(path)}): {text}")
+
+    def build(self, environment: str) -> T | None:
+        """Return the settings, None when there is any problem; checks between keys run on what is sound."""
+        missing = [key for path, key in self.keys.items() if self.values[path] is REQUIRED and path not in self.bad]
+        self.problems += (f"{key.name} (nowhere set): is required: {expects(key)}" for key in missing)
+        if any(value is REQUIRED for value in self.values.values()):
+            return None
+        settings = _assemble(self.schema, (), self.values)
+        bad = {".".join(path) for path in self.bad}
+        for problem in _check(settings, "", environment):
+            if bad.isdisjoint((problem.key, *problem.others)):
+                origin = self.origins.get(tuple(problem.key.split(".")), DEFAULT)
+                self.problems.append(f"{problem.key} ({origin}): {problem.text}")
+        return None if self.problems else settings
+
+
+def _assemble(schema: type[T], above: Path, values: Mapping[Path, Any]) -> T:
+    sections = dict(sections_of(schema))
+    return schema(
+        **{
+            name: _assemble(sections[name], (*above, name), values) if name in sections else values[*above, name]
+            for name in schema.__struct_fields__
+        }
+    )
+
+
+def _check(section: Section, above: str, environment: str) -> Iterator[Problem]:
+    for name, _ in sections_of(type(section)):
+        yield from _check(getattr(section, name), f"{above}{name}.", environment)
+    for problem in section.check(environment):
+        others = tuple(above + other for other in problem.others)
+        yield Problem(key=above + problem.key, text=problem.text, others=others)
+
+
+def _suggest(path: Path, keys: Collection[Path], layer: Layer) -> str:
+    """Name the nearest known: a key of that very name elsewhere, else a key or section that is spelled alike."""
+    names = [".".join(known) for known in keys]
+    wanted = ".".join(path).lower().replace("-", "_")
+    if wanted in names and len(path) == 1:
+        return "write it nested: each section on a line of its own, its keys below it, indented"
+    last = wanted.rpartition(".")[2]
+    near = [name for name in names if name.rpartition(".")[2] == last][:3]
+    if not near:
+        groups = {".".join(known[:depth]) for known in keys for depth in range(1, len(known))}
+        near = difflib.get_close_matches(wanted, [*names, *sorted(groups)], n=1)
+    if near:
+        return f"did you mean {' or '.join(layer.spell(name) for name in near)}?"
+    above = path[:-1]
+    beside = dict.fromkeys(known[len(above)] for known in keys if known[: len(above)] == above)
+    return f"remove it; known here: {', '.join(beside)}"
+
+
+def _printable(name: str) -> str:
+    """Names come from outside: keep a message on one short line."""
+    short = name if len(name) <= 120 else name[:117] + "..."
+    return short if short.isprintable() else ascii(short)
+
+
+def _checksum(keys: Mapping[Path, Key], values: Mapping[Path, Any]) -> str:
+    """SHA-256 over every effective value, in 16 hex digits.
+
+    A secret enters through scrypt (10 ms each): the checksum is shown to others, and must not let them test guesses.
+    """
+    plain = {}
+    for path, key in keys.items():
+        value = values[path]
+        if isinstance(value, Secret):
+            secret = value.reveal().encode("utf-8", "surrogatepass")
+            value = hashlib.scrypt(secret, salt=key.name.encode(), n=4096, r=8, p=1).hex()
+        plain[key.name] = value
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]

@@ -1,0 +1,161 @@
+"""A bounded pool of threads for clients that block: database drivers, file systems, coordination recipes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from astra_core.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astra_core.clock import Clock
+
+__all__ = ["BlockingPool"]
+
+T = TypeVar("T")
+
+_EXIT_POLL = 1.0
+"""Seconds between an idle thread's looks at whether the interpreter is leaving without having closed the pool."""
+
+
+class _Job:
+    __slots__ = ("args", "call", "future", "loop", "queued")
+
+    def __init__(
+        self, call: Callable[..., Any], args: tuple[Any, ...], loop: asyncio.AbstractEventLoop, queued: float
+    ) -> None:
+        self.call = call
+        self.args = args
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.queued = queued
+
+
+class BlockingPool:
+    """At most `threads` calls at once and `queue` waiting; one more raises `Overloaded`.
+
+    Threads start when first needed, never those of the loop's default executor. They are not daemons, so a call is
+    never torn at interpreter exit; an idle thread leaves within a second of it. For callers of one event loop.
+    """
+
+    def __init__(self, name: str, *, threads: int, queue: int, clock: Clock | None = None) -> None:
+        if threads < 1 or queue < 0:
+            raise ValueError("a pool needs at least one thread and a queue of 0 or more")
+        self.name = name
+        self.limit = threads + queue
+        self.max_wait = 0.0
+        """The longest that a call waited for a thread, in seconds."""
+        self._size = threads
+        self._monotonic = clock.monotonic if clock else time.monotonic
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._outstanding = 0
+        self._closed = False
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a thread."""
+        return 0 if self._closed else self._jobs.qsize()
+
+    @property
+    def in_use(self) -> int:
+        """Calls that run in a thread."""
+        return max(0, self._outstanding - self.waiting)
+
+    def __repr__(self) -> str:
+        return f"BlockingPool({self.name!r}, in_use={self.in_use}, waiting={self.waiting}, limit={self.limit})"
+
+    async def run(self, call: Callable[..., T], *args: Any, deadline: float | None = None) -> T:
+        """Return `call(*args)` as run in a thread.
+
+        After `deadline` seconds raises `TimeoutError`: a call that a thread began goes on there and its result is
+        dropped, one that still waited is never begun. The same holds for a caller that is cancelled.
+        """
+        if self._closed:
+            raise Overloaded(f"pool {self.name} is closed and", limit=0)
+        if self._outstanding >= self.limit:
+            raise Overloaded(f"pool {self.name}", limit=self.limit - self._size)
+        loop = asyncio.get_running_loop()
+        job = _Job(call, args, loop, self._monotonic())
+        self._outstanding += 1
+        if self._outstanding > len(self._threads) < self._size:
+            self._start_thread()
+        self._jobs.put(job)
+        if deadline is None:
+            result: T = await job.future
+            return result
+        timer = loop.call_later(deadline, _expire, job.future)
+        try:
+            result = await job.future
+        finally:
+            timer.cancel()
+        return result
+
+    async def close(self, *, timeout: float = 5.0) -> None:
+        """Refuse new calls, let those under way and waiting end, and join the threads; at most `timeout` seconds."""
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        if self._outstanding:
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained], timeout=timeout)
+        if not self._outstanding:
+            for thread in self._threads:
+                thread.join(timeout)
+        self._threads.clear()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self.name}-{len(self._threads)}")
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        main = threading.main_thread()
+        while True:
+            try:
+                job = self._jobs.get(timeout=_EXIT_POLL)
+            except Empty:
+                if main.is_alive():
+                    continue
+                return
+            if job is None:
+                return
+            self._perform(job)
+            del job
+
+    def _perform(self, job: _Job) -> None:
+        waited = self._monotonic() - job.queued
+        result: Any = None
+        error: BaseException | None = None
+        if not job.future.done():
+            try:
+                result = job.call(*job.args)
+            except BaseException as caught:
+                error = caught
+        try:
+            job.loop.call_soon_threadsafe(self._finish, job, result, error, waited)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            self._outstanding -= 1
+
+    def _finish(self, job: _Job, result: Any, error: BaseException | None, waited: float) -> None:
+        self._outstanding -= 1
+        if waited > self.max_wait:
+            self.max_wait = waited
+        if not job.future.done():
+            if error is None:
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(error)
+        if self._drained and not self._outstanding and not self._drained.done():
+            self._drained.set_result(None)
+
+
+def _expire(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError("the call did not end before its deadline"))

@@ -1,0 +1,158 @@
+"""The embedded engine: one writer that group-commits, readers beside it, in pools handed in."""
+
+from __future__ import annotations
+
+import random as random_module
+import sqlite3
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, TypeVar
+
+from astra_core.clock import SystemClock
+from astra_core.errors import StorageError, StoreUnavailable
+from astra_core.events import Listeners
+from astra_core.sqlite.connections import connect as connect_sqlite
+from astra_core.sqlite.connections import open_reader, open_writer, prepare_file
+from astra_core.sqlite.failures import translate
+from astra_core.sqlite.group import GroupCommit
+from astra_core.sqlite.limits import Limits
+from astra_core.sqlite.readers import Readers
+from astra_core.sqlite.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from astra_core.clock import Clock
+    from astra_core.sqlite.connections import Connect, Schema
+    from astra_core.sqlite.pool import Pool
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+
+class Database:
+    """One SQLite file in WAL mode with `synchronous=FULL`: what was acknowledged survives a power cut.
+
+    Concurrent units of work share a transaction, so they share its one sync. `writer` must have one thread. Nothing
+    is touched before `open`. One event loop only; other processes may use the same file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        schema: Schema,
+        writer: Pool,
+        readers: Pool,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        random: random_module.Random | None = None,
+        listeners: Listeners | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._schema = schema
+        self._pools = writer, readers
+        self._limits = limits or Limits()
+        self._monotonic = (clock or SystemClock()).monotonic
+        self._random = random or random_module.Random()  # noqa: S311 - jitter, no secret
+        self._listeners = listeners or Listeners()
+        self._connect = connect or connect_sqlite
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._watch: sqlite3.Connection | None = None
+        self._fallback = 0
+
+    def __repr__(self) -> str:
+        return f"Database({str(self.path)!r}, {self._writer.state() if self._writer else 'closed'})"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Make the file if there is none and bring its schema up to date.
+
+        Raises `StoreUnavailable` or `StorageError` whose one sentence names the file.
+        """
+        if self._writer is not None:
+            return
+        writing, reading = self._pools
+        group, self._watch = await writing.run(self._open)
+        self._writer = Writer(str(self.path), group, pool=writing, limits=self._limits, listeners=self._listeners)
+        self._readers = Readers(
+            self.path,
+            pool=reading,
+            limits=self._limits,
+            random=self._random,
+            monotonic=self._monotonic,
+            connect=self._connect,
+        )
+
+    async def close(self) -> None:
+        """Commit what waits and close every connection. The pools stay their owner's to close."""
+        writer, readers, watch = self._writer, self._readers, self._watch
+        self._writer = self._readers = self._watch = None
+        if readers is not None:
+            await readers.close()
+        if watch is not None:
+            watch.close()
+        if writer is not None:
+            await writer.close()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, deadline: float | None = None) -> T:
+        """Run `work` in the next group and return its result once it is durable.
+
+        `work` runs in a savepoint in the writer's thread, must be quick, and ends no transaction itself. What it
+        raises reaches this caller alone. A unit that was not begun within `deadline` seconds never is.
+        """
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path}: the store is closed")
+        return await self._writer.run(work, deadline=self._limits.deadline if deadline is None else deadline)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a connection that cannot write, and return its result."""
+        if self._readers is None:
+            raise StoreUnavailable(f"{self.path}: the store is closed")
+        return await self._readers.run(work)
+
+    def data_version(self) -> int:
+        """Return a number that any commit to the file moves. Some 4 us on shared memory, so it needs no thread."""
+        if self._watch is None:
+            raise StoreUnavailable(f"{self.path}: the store is closed")
+        try:
+            return int(self._watch.execute("PRAGMA data_version").fetchall()[0][0])
+        except sqlite3.Error:  # unknown, so "something may have changed"
+            self._fallback -= 1
+            return self._fallback
+
+    def _open(self) -> tuple[GroupCommit, sqlite3.Connection]:
+        prepare_file(self.path)
+        end = self._monotonic() + self._limits.deadline
+        group: GroupCommit | None = None
+
+        def backoff(error: sqlite3.Error) -> None:
+            if self._monotonic() >= end:
+                raise error
+            sleep(self._random.uniform(*self._limits.retry))
+
+        try:
+            connection = open_writer(self.path, self._schema, connect=self._connect, backoff=backoff)
+            group = GroupCommit(
+                connection, self.path, limits=self._limits, random=self._random, monotonic=self._monotonic
+            )
+            return group, open_reader(self.path, connect=self._connect)
+        except (sqlite3.Error, StorageError) as error:
+            if group is not None:
+                group.close()
+            if isinstance(error, StorageError):
+                raise
+            raise translate(error, self.path) from error

@@ -1,0 +1,181 @@
+"""The blocking half of the writer: one transaction for many units, each in its own savepoint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from astra_core.sqlite.failures import is_busy, translate
+
+if TYPE_CHECKING:
+    import random
+    from collections import deque
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from astra_core.sqlite.limits import Limits
+    from astra_core.sqlite.unit import Unit
+
+__all__ = ["Done", "GroupCommit"]
+
+_WAL_LOOK = 64
+"""Groups between two looks at the size of the WAL."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What one transaction settled, and what it took."""
+
+    units: list[Unit] = field(default_factory=list)
+    committed: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    tries: int = 0
+
+
+class GroupCommit:
+    """Takes units from a queue and commits them in groups. Runs in the writer's thread, one call at a time.
+
+    A unit that raises is rolled back to its savepoint and only its caller hears of it. When SQLite itself gives the
+    transaction up (a full disk, an I/O error), every unit of the group fails, and none is written.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        *,
+        limits: Limits,
+        random: random.Random,
+        monotonic: Callable[[], float],
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._wal = f"{path}-wal"
+        self._limits = limits
+        self._random = random
+        self._monotonic = monotonic
+        self._pause = pause
+        self._contended_until = float("-inf")
+        self._groups = 0
+
+    def drain(self, queue: deque[Unit], settle: Callable[[Done], None]) -> None:
+        """Commit until the queue is empty; `settle` is called with each group as soon as it is durable."""
+        while queue:
+            done = self._group(queue)
+            settle(done)
+            self._groups += 1
+            if self._groups % _WAL_LOOK == 0:
+                self._bound_wal()
+            if self._monotonic() < self._contended_until:
+                self._pause(self._limits.courtesy)
+
+    def checkpoint(self) -> None:
+        """Move what the WAL holds into the database as far as readers allow. For idle moments."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        """Close the connection; the last one to close a file also empties its WAL."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _group(self, queue: deque[Unit]) -> Done:
+        done = Done()
+        asked = self._monotonic()
+        try:
+            if not self._begin(queue, done):
+                return done
+        except sqlite3.Error as error:
+            self._fail_queue(queue, done, error)
+            return done
+        begun = self._monotonic()
+        done.waited = begun - asked
+        try:
+            self._perform(queue, done, begun)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(done, error)
+        else:
+            done.committed = sum(unit.error is None for unit in done.units)
+        done.seconds = self._monotonic() - begun
+        return done
+
+    def _begin(self, queue: deque[Unit], done: Done) -> bool:
+        """Take the write lock; False when every unit's deadline passed before it was free."""
+        limits = self._limits
+        while True:
+            while queue and queue[0].claimed:
+                queue.popleft()
+            if not queue:
+                return False
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                done.tries += 1
+                self._contended_until = self._monotonic() + limits.contended_for
+                self._pause(self._random.uniform(*limits.retry))
+            else:
+                return True
+
+    def _perform(self, queue: deque[Unit], done: Done, begun: float) -> None:
+        """Run units until there is none, or the group has its fill. Raises when the whole transaction is lost."""
+        end = begun + self._limits.group_seconds
+        execute = self._connection.execute
+        units = done.units
+        while queue and len(units) < self._limits.group:
+            unit = queue.popleft()
+            if not unit.claim():
+                continue
+            units.append(unit)
+            execute("SAVEPOINT unit")
+            try:
+                unit.result = unit.work(self._connection)
+            except BaseException as error:
+                unit.error = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+                unit.error.__cause__ = error if unit.error is not error else error.__cause__
+                if not self._connection.in_transaction:
+                    raise sqlite3.OperationalError("SQLite rolled the transaction back") from error
+                execute("ROLLBACK TO unit")
+            execute("RELEASE unit")
+            if self._monotonic() >= end:
+                break
+
+    def _give_up(self, done: Done, error: sqlite3.Error) -> None:
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+        cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+        self._fail(done.units, cause)
+
+    def _fail_queue(self, queue: deque[Unit], done: Done, error: sqlite3.Error) -> None:
+        while queue:
+            unit = queue.popleft()
+            if unit.claim():
+                done.units.append(unit)
+        self._fail(done.units, error)
+
+    def _fail(self, units: list[Unit], error: sqlite3.Error) -> None:
+        for unit in units:
+            unit.result = None
+            unit.error = translate(error, self._path)
+            unit.error.__cause__ = error
+
+    def _bound_wal(self) -> None:
+        """Empty a WAL that grew too large because there was always a reader: wait a little for those in flight."""
+        try:
+            if os.stat(self._wal).st_size <= self._limits.wal_bytes:
+                return
+            self._connection.execute("PRAGMA busy_timeout=200")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except (OSError, sqlite3.Error):
+            return
+        finally:
+            self._connection.execute("PRAGMA busy_timeout=0")

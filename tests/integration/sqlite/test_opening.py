@@ -1,0 +1,146 @@
+# ruff: noqa: ASYNC240 - a test may touch its files
+"""Opening: what cannot be opened says so in one sentence that names the file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import astra_core
+from astra_core.errors import StorageError, StoreUnavailable
+from astra_core.sqlite import Schema
+from tests.integration.sqlite.rows import ids, insert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(astra_core.__file__).parents[1]
+FIRST = ("CREATE TABLE rows (id INTEGER PRIMARY KEY, data BLOB)",)
+SECOND = ("ALTER TABLE rows ADD COLUMN note", "CREATE INDEX notes ON rows (note)")
+
+
+async def fails(engine: Callable[..., Any], path: Path, **options: Any) -> StorageError:
+    """The error of opening."""
+    with pytest.raises(StorageError) as caught:
+        async with engine(path, **options):
+            pass
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+async def test_a_new_file_belongs_to_its_owner_and_is_in_wal_mode(engine: Callable[..., Any], path: Path) -> None:
+    """Missing folders are made, file and WAL are private, and every commit is synced."""
+    async with engine(path) as database:
+        await database.write(insert(1))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.with_name("test.db-wal").stat().st_mode) == 0o600
+        modes = await database.write(
+            lambda c: [c.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        )
+        assert modes == ["wal", 2]
+    async with engine(path) as database:
+        assert await database.read(ids) == {1}
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(engine: Callable[..., Any], path: Path) -> None:
+    """Some other file is not touched."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"these are notes\n" * 100)
+    assert "not an SQLite database" in str(await fails(engine, path))
+    assert path.read_bytes() == b"these are notes\n" * 100
+
+
+async def test_another_programs_database_is_refused_and_left_as_it_is(engine: Callable[..., Any], path: Path) -> None:
+    """A database with another mark, or with tables and no mark, is not ours."""
+    path.parent.mkdir(parents=True)
+    for statement in ("PRAGMA application_id=99", "CREATE TABLE theirs (x)"):
+        other = sqlite3.connect(path)
+        other.execute(statement)
+        other.commit()
+        other.close()
+        before = path.read_bytes()
+        assert "another program" in str(await fails(engine, path))
+        assert path.read_bytes() == before
+        path.unlink()
+
+
+async def test_a_folder_that_cannot_be_made_is_unavailable(engine: Callable[..., Any], tmp_path: Path) -> None:
+    """A file in the way of the folder, and a folder in the way of the file."""
+    (tmp_path / "file").write_bytes(b"")
+    assert isinstance(await fails(engine, tmp_path / "file" / "test.db"), StoreUnavailable)
+    (tmp_path / "folder.db").mkdir()
+    assert isinstance(await fails(engine, tmp_path / "folder.db"), StoreUnavailable)
+
+
+async def test_a_schema_moves_forward_only(engine: Callable[..., Any], path: Path) -> None:
+    """Migrations that are new are applied once; a file of a newer version is refused, and served again by its own."""
+    old, new = (Schema(application_id=1, migrations=steps) for steps in ((FIRST,), (FIRST, SECOND)))
+    async with engine(path, schema=old) as database:
+        await database.write(insert(1))
+    for _ in range(2):
+        async with engine(path, schema=new) as database:
+            assert await database.read(lambda c: c.execute("SELECT id, note FROM rows").fetchall()) == [(1, None)]
+    assert "schema version 2" in str(await fails(engine, path, schema=old))
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(engine: Callable[..., Any], path: Path) -> None:
+    """All steps of an opening stand in one transaction."""
+    async with engine(path, schema=Schema(application_id=1, migrations=(FIRST,))):
+        pass
+    bad = Schema(application_id=1, migrations=(FIRST, (*SECOND, "CREATE TABLE rows (x)")))
+    await fails(engine, path, schema=bad)
+    async with engine(path, schema=Schema(application_id=1, migrations=(FIRST, SECOND))):
+        pass
+
+
+PROGRAM = """
+import asyncio, sys
+from astra_core.keyed import BlockingPool
+from astra_core.storage import Collection, Index, Insert, SqliteStore
+
+async def main(path, number):
+    writer, readers = BlockingPool("w", threads=1, queue=4), BlockingPool("r", threads=1, queue=4)
+    things = Collection(name="things", indexes=(Index(name="made"), Index(name="tag", multi=True)))
+    sys.stdin.readline()
+    async with SqliteStore(path, collections=[things], writer=writer, readers=readers) as store:
+        await store.commit([Insert(collection="things", key=number, value=b"", entries={"made": ((1,),)})])
+    await writer.close()
+    await readers.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_processes_may_open_a_new_file_at_once(path: Path) -> None:
+    """Four processes race to make the same file: all of them serve, and one schema stands."""
+
+    def race() -> list[tuple[int, str]]:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(path), str(number)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(4)
+        ]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+        return [(code, errors) for errors, code in ended]
+
+    assert await asyncio.to_thread(race) == [(0, "")] * 4
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM r_things").fetchone() == (4,)
+    connection.close()

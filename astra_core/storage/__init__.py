@@ -1,0 +1,55 @@
+"""Versioned records, counters, changes and history behind ports, and the stores that serve them."""
+
+from astra_core.storage.changes import Changes, ChangesFeed
+from astra_core.storage.history import Event, History, Message
+from astra_core.storage.memory import MemoryStore
+from astra_core.storage.records import Collection, Index, Page, Query, Record
+from astra_core.storage.sqlite import SqliteStore
+from astra_core.storage.store import Store
+from astra_core.storage.urls import StoreEngine, store_from_url
+from astra_core.storage.writes import (
+    Add,
+    Append,
+    Change,
+    Delete,
+    Entries,
+    Forget,
+    Insert,
+    Publish,
+    Replace,
+    Require,
+    Scalar,
+    Take,
+    Write,
+)
+
+__all__ = [
+    "Add",
+    "Append",
+    "Change",
+    "Changes",
+    "ChangesFeed",
+    "Collection",
+    "Delete",
+    "Entries",
+    "Event",
+    "Forget",
+    "History",
+    "Index",
+    "Insert",
+    "MemoryStore",
+    "Message",
+    "Page",
+    "Publish",
+    "Query",
+    "Record",
+    "Replace",
+    "Require",
+    "Scalar",
+    "SqliteStore",
+    "Store",
+    "StoreEngine",
+    "Take",
+    "Write",
+    "store_from_url",
+]

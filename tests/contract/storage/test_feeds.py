@@ -1,0 +1,97 @@
+"""The changes feed, events and messages: numbers, order, gaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+from astra_core.storage import Append, Change, Changes, Event, Insert, Message, Publish
+
+if TYPE_CHECKING:
+    from astra_core.storage import MemoryStore, SqliteStore
+
+    AnyStore: TypeAlias = MemoryStore | SqliteStore
+
+
+async def test_changes_are_read_in_pages_from_a_number_on(store: AnyStore) -> None:
+    """Each change has its number in its feed, and reading goes on from `seq`."""
+    assert await store.tip("f") == 0
+    assert await store.changes("f", after=0) == Changes((), 0)
+    results = await store.commit(
+        [Change(feed="f", key="a"), Change(feed="g", key="x"), Change(feed="f", key="b"), Change(feed="f", key="a")]
+    )
+    assert results == (1, 1, 2, 3)
+    assert await store.tip("f") == 3
+    assert await store.changes("f", after=0, limit=2) == Changes(("a", "b"), 2)
+    assert await store.changes("f", after=2, limit=2) == Changes(("a",), 3)
+    assert await store.changes("f", after=3) == Changes((), 3)
+    assert await store.changes("g", after=0) == Changes(("x",), 1)
+
+
+async def test_a_reader_behind_the_trim_is_told_of_the_gap(store: AnyStore) -> None:
+    """Trim keeps the newest; whoever missed a dropped change gets a gap and the tip, nobody else does."""
+    await store.commit([Change(feed="f", key=f"k{n}") for n in range(10)])
+    await store.commit([Change(feed="g", key="other")])
+    assert await store.trim("f", keep=3) == 7
+    assert await store.trim("f", keep=3) == 0
+    assert await store.changes("f", after=6) == Changes((), 10, gap=True)
+    assert await store.changes("f", after=7) == Changes(("k7", "k8", "k9"), 10)
+    assert await store.changes("g", after=0) == Changes(("other",), 1)
+    assert await store.trim("f", keep=1) == 2
+    assert await store.commit([Change(feed="f", key="k10")]) == (11,)
+    assert await store.changes("f", after=9) == Changes(("k9", "k10"), 11)
+
+
+async def test_a_reader_ahead_of_the_feed_is_told_of_the_gap(store: AnyStore) -> None:
+    """A feed that went back behind the reader, as a restored backup does, is a gap."""
+    await store.commit([Change(feed="f", key="a")])
+    assert await store.changes("f", after=5) == Changes((), 1, gap=True)
+    assert await store.changes("never", after=5) == Changes((), 0, gap=True)
+
+
+async def test_the_moved_number_differs_after_every_commit(store: AnyStore) -> None:
+    """Without a commit the number stands still; after one it differs."""
+    await store.commit([Change(feed="f", key="a")])
+    before = await store.moved()
+    assert await store.moved() == before
+    await store.get("plain", "x")
+    await store.tip("f")
+    assert await store.moved() == before
+    await store.commit([Insert(collection="plain", key="x", value=b"")])
+    assert await store.moved() != before
+
+
+async def test_events_are_numbered_from_one_an_entity(store: AnyStore) -> None:
+    """Each stream and key counts by itself, in one commit and over several."""
+    first = [Append(stream="s", key="a", data=b"1"), Append(stream="s", key="b", data=b"x")]
+    assert await store.commit([*first, Append(stream="s", key="a", data=b"2")]) == (1, 1, 2)
+    assert await store.commit([Append(stream="s", key="a", data=b"3"), Append(stream="t", key="a", data=b"")]) == (3, 1)
+    assert await store.events("s", "a") == (Event(1, b"1"), Event(2, b"2"), Event(3, b"3"))
+    assert await store.events("s", "a", after=1, limit=1) == (Event(2, b"2"),)
+    assert await store.events("s", "none") == ()
+
+
+async def test_messages_are_numbered_in_the_order_of_commits(store: AnyStore) -> None:
+    """The outbox is read from a number on, oldest first."""
+    (one,) = await store.commit([Publish(topic="t", key="a", data=b"1")])
+    two, three = await store.commit([Publish(topic="u", key="b", data=b"2"), Publish(topic="t", key="a", data=b"3")])
+    assert 0 < one < two < three
+    assert await store.messages() == (
+        Message(one, "t", "a", b"1"),
+        Message(two, "u", "b", b"2"),
+        Message(three, "t", "a", b"3"),
+    )
+    assert await store.messages(after=one, limit=1) == (Message(two, "u", "b", b"2"),)
+
+
+async def test_numbers_that_are_none_are_a_value_error(store: AnyStore) -> None:
+    """Negative numbers, limits below 1 and a trim that would keep nothing are refused."""
+    with pytest.raises(ValueError, match="follows"):
+        await store.changes("f", after=-1)
+    with pytest.raises(ValueError, match="limit"):
+        await store.events("s", "k", limit=0)
+    with pytest.raises(ValueError, match="64 bits"):
+        await store.messages(after=2**63)
+    with pytest.raises(ValueError, match="limit"):
+        await store.trim("f", keep=0)

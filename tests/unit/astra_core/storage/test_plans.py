@@ -1,0 +1,42 @@
+"""Queries walk an index in its order: SQLite never sorts and never reads a whole table."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import product
+
+from astra_core.storage import Collection, Index
+from astra_core.storage.catalogue import Catalogue
+from astra_core.storage.sqlite.queries import _build, _Kind
+from astra_core.storage.sqlite.schema import schema
+
+THINGS = Collection(
+    name="things",
+    indexes=(
+        Index(name="place", parts=3),
+        Index(name="slug", parts=3, unique=True),
+        Index(name="tag", parts=3, multi=True),
+        Index(name="alias", parts=3, unique=True, multi=True),
+    ),
+)
+
+
+def test_no_query_sorts_or_scans_a_table() -> None:
+    """Every shape of query, on every kind of index, is a walk over that index."""
+    shapes = Catalogue([THINGS]).shapes
+    connection = sqlite3.connect(":memory:")
+    schema(shapes).ensure(connection)
+    for name, prefix, below, after, descending in product(
+        ("place", "slug", "tag", "alias"), range(4), *([(False, True)] * 3)
+    ):
+        if below and prefix == 3:
+            continue
+        kind = _Kind("things", name, prefix, below, after, descending)
+        for statement in _build(shapes["things"], kind):
+            values = ["x"] * statement.count("?")
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
+            assert not [step for step in plan if step.startswith("SCAN r")], (statement, plan)
+            if prefix or below or after:
+                assert not [step for step in plan if step.startswith("SCAN e")], (statement, plan)
+    connection.close()

@@ -1,0 +1,71 @@
+"""The key of the permutation: made once, kept in the store beside the counter, never changed and never logged."""
+
+from __future__ import annotations
+
+from secrets import token_bytes
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.codes.errors import CodeKeyMismatch
+from app.codes.permutation import SCHEME
+from astra_core.errors import CommitConflict
+from astra_core.storage.records import Collection
+from astra_core.storage.writes import Insert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astra_core.storage.store import Store
+
+__all__ = ["KEY_BYTES", "SYSTEM", "settle_key"]
+
+KEY_BYTES = 32
+SYSTEM = Collection(name="system")
+"""The collection that holds the key; whoever builds the store declares it there."""
+
+_RECORD = "codes"
+
+
+class _StoredKey(msgspec.Struct, frozen=True):
+    """The stored record: which permutation, and its key (base64 in the JSON)."""
+
+    scheme: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"_StoredKey(scheme={self.scheme!r})"
+
+
+async def settle_key(
+    store: Store, configured: bytes | None = None, *, randomness: Callable[[int], bytes] = token_bytes
+) -> bytes:
+    """Return the key of this store's codes; the first caller ever makes it, of what is configured or at random.
+
+    Callers may race: one insert wins and all get its key. Raises `CodeKeyMismatch` when the stored key is another
+    than the configured one, or belongs to a permutation that this version does not know; `StoreUnavailable`.
+    """
+    stored = await _stored(store)
+    if stored is None:
+        own = _StoredKey(SCHEME, configured or randomness(KEY_BYTES))
+        try:
+            await store.commit([Insert(collection=SYSTEM.name, key=_RECORD, value=msgspec.json.encode(own))])
+        except CommitConflict:
+            stored = await _stored(store)
+        else:
+            stored = own
+    if stored is None or stored.scheme != SCHEME:
+        raise CodeKeyMismatch(f"the store's codes are not made by {SCHEME}, the only scheme this version knows")
+    if configured is not None and configured != stored.key:
+        raise CodeKeyMismatch("differs from the key this store's codes are made with: configure that one, or none")
+    return stored.key
+
+
+async def _stored(store: Store) -> _StoredKey | None:
+    record = await store.get(SYSTEM.name, _RECORD)
+    if record is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=_StoredKey)
+    except msgspec.DecodeError:  # its text would be chained, and the record holds the key
+        raise CodeKeyMismatch("the record that the store holds for it cannot be read") from None

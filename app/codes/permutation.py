@@ -1,0 +1,66 @@
+"""A keyed permutation of the numbers that codes are made of, so that consecutive numbers give unrelated codes."""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+
+__all__ = ["CODE_COUNT", "SCHEME", "Permutation"]
+
+CODE_COUNT = 62**7
+"""Codes of 7 base62 characters: 3.5e12."""
+SCHEME = "feistel-8-blake2s-21"
+"""The name stored beside the key: 8 rounds over two halves of 21 bits. Another permutation needs another name."""
+
+_ROUNDS = 8
+
+
+class Permutation:
+    """A bijection of [0, size) chosen by a key.
+
+    A balanced Feistel network (Luby and Rackoff, 1988: three rounds of pseudo-random functions give a pseudo-random
+    permutation, four one that withstands inversion queries too) over `2 * half_bits` bits, its round function BLAKE2s
+    with the key and the round's number as salt. Halves of 21 bits are small, so it makes 8 rounds, as many as NIST
+    SP 800-38G rev. 1 makes in FF3-1. The network covers 2**42 numbers, codes are 62**7; what lands outside is permuted
+    again until it lands inside (cycle walking: Black and Rogaway, 2002), which keeps it a bijection and takes 1.25
+    passes on average. It hides order and count; it is not a secret that anything else may rest on.
+    """
+
+    def __init__(self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT) -> None:
+        if not 0 < size <= 1 << 2 * half_bits:
+            raise ValueError(f"size must be 1 to 2**{2 * half_bits}")
+        self._half_bits = half_bits
+        self._mask = (1 << half_bits) - 1
+        self._size = size
+        self._rounds = tuple(blake2s(key=key, salt=bytes([number]), digest_size=4) for number in range(_ROUNDS))
+
+    def permute(self, number: int) -> int:
+        """Return the place of `number`, which must lie in [0, size)."""
+        self._check(number)
+        half_bits, mask, size = self._half_bits, self._mask, self._size
+        while True:
+            left, right = number >> half_bits, number & mask
+            for keyed in self._rounds:
+                digest = keyed.copy()
+                digest.update(right.to_bytes(4, "little"))
+                left, right = right, left ^ int.from_bytes(digest.digest(), "little") & mask
+            number = left << half_bits | right
+            if number < size:
+                return number
+
+    def invert(self, number: int) -> int:
+        """Return the number whose place is `number`."""
+        self._check(number)
+        half_bits, mask, size = self._half_bits, self._mask, self._size
+        while True:
+            left, right = number >> half_bits, number & mask
+            for keyed in reversed(self._rounds):
+                digest = keyed.copy()
+                digest.update(left.to_bytes(4, "little"))
+                left, right = right ^ int.from_bytes(digest.digest(), "little") & mask, left
+            number = left << half_bits | right
+            if number < size:
+                return number
+
+    def _check(self, number: int) -> None:
+        if not 0 <= number < self._size:
+            raise ValueError(f"{number} lies outside [0, {self._size})")

@@ -1,0 +1,271 @@
+"""Every setting of the shortener, with its default, range and meaning; `docs/settings.md` is made from this file."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from astra_core.config import Duration, Loaded, Problem, Secret, Section, Size, hot, load, restart
+
+__all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Log", "Server", "Settings", "Store", "load_settings"]
+
+ENVIRONMENTS: Final = ("development", "staging", "production", "test")
+"""The environments that exist without a settings folder; with one, each has its file."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """The listener, the processes beneath it, and what one request may take."""
+
+    host: Annotated[str, restart("Address to listen on; `0.0.0.0` is every interface.", min_length=1)] = "127.0.0.1"
+    port: Annotated[int, restart("TCP port; 0 lets the system choose a free one.", ge=0, le=65_535)] = 8080
+    protocol: Annotated[
+        Literal["http1", "http2"],
+        restart("`http1` is served by uvicorn, `http2` by hypercorn, which speaks HTTP/1.1 too."),
+    ] = "http1"
+    workers: Annotated[int, restart("Worker processes; one a core is the most that helps.", ge=1, le=256)] = 1
+    drain_timeout: Annotated[
+        Duration,
+        restart(
+            "A request that is unfinished this long after SIGTERM is cancelled; the process is gone soon after.", le=300
+        ),
+    ] = 4.0
+    max_body: Annotated[Size, hot("Largest body of a request; more is refused with 413.", ge=1024, le=2**30)] = 1024**2
+    max_batch_body: Annotated[Size, hot("Largest body of a batch of links.", ge=1024, le=2**30)] = 16 * 1024**2
+    body_timeout: Annotated[
+        Duration, hot("A body that has not arrived whole within this time is refused with 408.", ge=0.1, le=600)
+    ] = 10.0
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """A batch holds many links, so its limit is never the smaller one."""
+        if self.max_batch_body < self.max_body:
+            yield Problem(
+                key="max_batch_body", text="must not be below server.max_body; raise it", others=("max_body",)
+            )
+
+
+class Store(Section, frozen=True, kw_only=True):
+    """The database of links, and how long a request waits for it."""
+
+    url: Annotated[
+        str, restart("`sqlite:PATH` (a path relative to the working directory, or absolute), or `memory:` for trials.")
+    ] = "sqlite:./data/astra.db"
+    write_deadline: Annotated[
+        Duration, hot("A write that is not committed within this time answers 503.", ge=0.01, le=60)
+    ] = 2.0
+    read_deadline: Annotated[
+        Duration, hot("A read that has no answer within this time counts as a store that is away.", ge=0.01, le=60)
+    ] = 1.0
+    readers: Annotated[int, restart("Threads that read, each with its own connection.", ge=1, le=64)] = 2
+    write_queue: Annotated[
+        int, restart("Writes that may wait for the writer; more are refused with 503 at once.", ge=1, le=1_000_000)
+    ] = 10_000
+    group_size: Annotated[int, restart("Most writes that share one commit.", ge=1, le=10_000)] = 256
+    changes_kept: Annotated[
+        int,
+        hot(
+            "Changes kept for other workers; one that falls further behind clears its cache.", ge=1_000, le=100_000_000
+        ),
+    ] = 100_000
+
+    @property
+    def engine(self) -> Literal["sqlite", "memory"]:
+        """Which engine `url` names."""
+        return "memory" if self.url == "memory:" else "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """The database file that a `sqlite:` URL names."""
+        return Path(self.url.removeprefix("sqlite:"))
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """The URL names an engine that is built. It is never shown: it may come to hold a password."""
+        if text := _store_problem(self.url):
+            yield Problem(key="url", text=text)
+
+
+class Links(Section, frozen=True, kw_only=True):
+    """What a link may be, and how links are listed."""
+
+    base_url: Annotated[
+        str | None, restart("What short URLs begin with, such as `https://exa.mp`; null takes the request's host.")
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        restart(
+            "Names of this service: a Host header that may stand in a short URL, and never a link's target.",
+            min_length=1,
+        ),
+    ] = ("localhost", "127.0.0.1", "[::1]")
+    allow_credentials: Annotated[bool, hot("Take target URLs that hold a user name or password.")] = False
+    max_url: Annotated[int, hot("Most characters of a target URL.", ge=64, le=65_536)] = 8_192
+    redirect_status: Annotated[
+        Literal[301, 302, 307, 308],
+        hot("Status of a redirect where the link names none; browsers keep 301 and 308, so their clicks are lost."),
+    ] = 302
+    page_size: Annotated[int, hot("Links on a page where the request names no limit.", ge=1, le=1_000)] = 50
+    max_page_size: Annotated[int, hot("Largest limit that a request may name.", ge=1, le=1_000)] = 200
+    max_batch: Annotated[int, hot("Most links in one batch.", ge=1, le=10_000)] = 1_000
+    idempotency_ttl: Annotated[
+        Duration, hot("How long the answer to an Idempotency-Key is kept.", ge=60, le=30 * 86_400)
+    ] = 86_400.0
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """Short URLs must be stable in production, hosts bare, and the page size within its limit."""
+        if self.page_size > self.max_page_size:
+            text = "must not be above links.max_page_size; lower it, or raise that one"
+            yield Problem(key="page_size", text=text, others=("max_page_size",))
+        if self.base_url is None and environment == "production":
+            yield Problem(key="base_url", text="production needs it; set ASTRA_LINKS__BASE_URL=https://your.domain")
+        elif self.base_url is not None and (fault := _base_url_problem(self.base_url)):
+            yield Problem(key="base_url", text=fault)
+        if any(_HOST.fullmatch(host) is None for host in self.allowed_hosts):
+            text = "each must be a bare host without scheme, port or path: `exa.mp`, `127.0.0.1` or `[::1]`"
+            yield Problem(key="allowed_hosts", text=text)
+
+
+class Codes(Section, frozen=True, kw_only=True):
+    """How short codes are made. None of these may change once codes were given out."""
+
+    key: Annotated[
+        Secret | None,
+        restart("Key of the permutation that hides the order of codes, 64 hex digits; null makes one, once."),
+    ] = None
+    region: Annotated[int, restart("Number of this region; no two regions may share one.", ge=0, le=63)] = 0
+    block: Annotated[
+        int,
+        restart(
+            "Numbers that a worker takes from the counter at a time; a crash wastes the rest.", ge=1, le=10_000_000
+        ),
+    ] = 10_000
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """The key is 256 bits."""
+        if self.key is not None and re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()) is None:
+            yield Problem(key="key", text="must be 64 hex digits; make one with `openssl rand -hex 32`")
+
+
+class Cache(Section, frozen=True, kw_only=True):
+    """The links that each worker holds in memory."""
+
+    entries: Annotated[int, hot("Most links held.", ge=0, le=100_000_000)] = 100_000
+    negative_entries: Annotated[int, hot("Most unknown codes remembered as unknown.", ge=0, le=100_000_000)] = 50_000
+    ttl: Annotated[
+        Duration,
+        hot("Age at which an entry is read again, should news of a change not come through.", ge=0.1, le=3_600),
+    ] = 5.0
+    poll_interval: Annotated[Duration, hot("How often a worker looks for changes made by others.", ge=0.005, le=1)] = (
+        0.05
+    )
+    max_age: Annotated[
+        Duration,
+        hot(
+            "`max-age` of a redirect, never past the link's end; 0s sends `private, no-store`, so every click counts.",
+            le=86_400,
+        ),
+    ] = 0.0
+
+
+class Clicks(Section, frozen=True, kw_only=True):
+    """The journal in which each click is stored before its redirect is sent."""
+
+    journal: Annotated[
+        str,
+        restart(
+            "Folder of the journal, relative to the working directory or absolute; shared by the workers.", min_length=1
+        ),
+    ] = "./data/journal"
+    segment_size: Annotated[Size, restart("Size of one segment file.", ge=64 * 1024, le=2**30)] = 4 * 1024**2
+    quota: Annotated[
+        Size,
+        hot("Most space for the whole folder; beyond it the oldest clicks are dropped, and counted.", ge=128 * 1024),
+    ] = 256 * 1024**2
+    sync_interval: Annotated[
+        Duration, hot("How often the journal is synced to disk: what a power cut can lose.", ge=0.01, le=60)
+    ] = 1.0
+    apply_interval: Annotated[Duration, hot("How often clicks are added to the counts.", ge=0.01, le=60)] = 0.25
+    adopt_interval: Annotated[
+        Duration, hot("How often a worker looks for segments that a dead one left.", ge=0.1, le=600)
+    ] = 2.0
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """One segment is written while another is applied."""
+        if self.quota < 2 * self.segment_size:
+            text = "must be at least twice clicks.segment_size; raise it, or lower that one"
+            yield Problem(key="quota", text=text, others=("segment_size",))
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What is logged."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], hot("Least level that is logged.")] = "info"
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings of the shortener."""
+
+    server: Server = msgspec.field(default_factory=Server)
+    store: Store = msgspec.field(default_factory=Store)
+    links: Links = msgspec.field(default_factory=Links)
+    codes: Codes = msgspec.field(default_factory=Codes)
+    cache: Cache = msgspec.field(default_factory=Cache)
+    clicks: Clicks = msgspec.field(default_factory=Clicks)
+    log: Log = msgspec.field(default_factory=Log)
+
+    def check(self, environment: str) -> Iterable[Problem]:
+        """Memory belongs to one process."""
+        if self.store.engine == "memory" and self.server.workers > 1:
+            text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
+            yield Problem(key="store.url", text=text, others=("server.workers",))
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    environment: str | None = None,
+    ignore: Iterable[str] = (),
+) -> Loaded[Settings]:
+    """Load the shortener's settings as `astra_core.config.load` does; ConfigError names every problem at once."""
+    return load(
+        Settings,
+        environ=environ,
+        folder=folder,
+        environment=environment,
+        environments=ENVIRONMENTS,
+        ignore=tuple(ignore),
+    )
+
+
+_HOST: Final = re.compile(r"[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def _store_problem(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite" and rest == ":memory:":
+        return "write memory: for a store that is kept nowhere"
+    if scheme == "sqlite" and rest.startswith("//"):
+        return "write sqlite:PATH without slashes for a host: sqlite:./data/astra.db or sqlite:/var/lib/astra.db"
+    if scheme == "sqlite" and (not rest or rest.endswith("/") or not rest.isprintable()):
+        return "needs the path of a file after sqlite:, such as sqlite:./data/astra.db"
+    if scheme in ("mongodb", "mongodb+srv"):
+        return "a MongoDB store is not built yet; use sqlite:PATH"
+    if scheme == "memory" and rest:
+        return "write memory: with nothing after it"
+    return "" if scheme in ("sqlite", "memory") and ":" in url else "must be sqlite:PATH or memory:"
+
+
+def _base_url_problem(url: str) -> str:
+    """Return what is wrong with a base URL, without the URL in it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL; write it like https://exa.mp"
+    if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable() or " " in url:
+        return "must be an http or https URL in ASCII, such as https://exa.mp (an international host in punycode)"
+    if "?" in url or "#" in url or parts.username is not None:
+        return "must have no query, fragment or credentials; write only scheme, host, port and path"
+    return ""

@@ -1,0 +1,144 @@
+"""The JSON of API version 1, typed: what is decoded, what is encoded, and what `/openapi.json` is made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.domain import LinkState
+
+__all__ = [
+    "Batch",
+    "BatchItem",
+    "BatchResult",
+    "Health",
+    "LinkItems",
+    "LinkPatch",
+    "LinkView",
+    "NewLink",
+    "ProblemView",
+    "Readiness",
+]
+
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 time with an offset.")]
+Url = Annotated[str, Meta(description="An http or https URL; stored and answered as its WHATWG href.")]
+Code = Annotated[
+    str,
+    Meta(description="`[A-Za-z0-9_-]{3,64}`, case-sensitive, not a reserved word.", examples=["spring-sale"]),
+]
+Visits = Annotated[int, Meta(ge=1, le=2**53, description="How many visits are answered before the link is exhausted.")]
+Status = Annotated[int, Meta(description="301, 302, 307 or 308.", examples=[302])]
+Tags = Annotated[list[str], Meta(max_length=20, description="At most 20 labels of at most 64 characters.")]
+Title = Annotated[str, Meta(max_length=300)]
+
+
+class NewLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A link to be made."""
+
+    url: Url
+    code: Code | None = None
+    starts_at: Time | None = None
+    expires_at: Time | None = None
+    max_visits: Visits | None = None
+    redirect_status: Status | None = None
+    forward_query: Annotated[bool, Meta(description="Append the request's query to the URL.")] = False
+    tags: Tags = []
+    title: Title | None = None
+    private: Annotated[bool, Meta(description="Give a code of 12 random characters that cannot be guessed.")] = False
+    reuse: Annotated[bool, Meta(description="Answer 200 with an equal link where there is one.")] = False
+
+
+class LinkPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A JSON merge patch (RFC 7396) of a link: a member left out stays, null takes the default."""
+
+    url: Url | UnsetType = UNSET
+    starts_at: Time | UnsetType | None = UNSET
+    expires_at: Time | UnsetType | None = UNSET
+    max_visits: Visits | UnsetType | None = UNSET
+    redirect_status: Status | UnsetType | None = UNSET
+    forward_query: bool | UnsetType | None = UNSET
+    tags: Tags | UnsetType | None = UNSET
+    title: Title | UnsetType | None = UNSET
+
+
+class LinkView(Struct, frozen=True, kw_only=True):
+    """A link as it is answered. `display_url` shows an international host readable; `url` is what redirects carry."""
+
+    code: str
+    short_url: str
+    url: str
+    display_url: str
+    state: LinkState
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    starts_at: datetime | None
+    expires_at: datetime | None
+    max_visits: int | None
+    redirect_status: int
+    forward_query: bool
+    tags: tuple[str, ...]
+    title: str | None
+    private: bool
+    visits: int
+
+
+class LinkItems(Struct, frozen=True, kw_only=True):
+    """Links, newest first; `next_cursor` is null on the last page. A filtered page may be short and have a next."""
+
+    items: list[LinkView]
+    next_cursor: str | None
+
+
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Links to be made in one call; each succeeds or fails alone."""
+
+    links: Annotated[list[Any], Meta(min_length=1, description="Up to 1,000 new links.")]
+
+
+class FieldErrorView(Struct, frozen=True, kw_only=True):
+    """One invalid member of the payload."""
+
+    pointer: Annotated[str, Meta(description="A JSON Pointer (RFC 6901).", examples=["/url"])]
+    detail: str
+
+
+class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str = ""
+    request_id: str = ""
+    errors: list[FieldErrorView] = []
+
+
+class BatchItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to one link of a batch: `link` when it was made or found, else `problem`."""
+
+    status: int
+    link: LinkView | None = None
+    problem: ProblemView | None = None
+
+
+class BatchResult(Struct, frozen=True, kw_only=True):
+    """One result a link, in the order of the request."""
+
+    results: list[BatchItem]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether traffic should come here, and the state of each dependency."""
+
+    status: str
+    dependencies: dict[str, dict[str, Any]]

@@ -1,0 +1,97 @@
+"""OpenAPI 3.1 from the typed models and the table of operations."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.api.models import ProblemView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.api.operation import Operation, Parameter
+
+__all__ = ["document"]
+
+_REF = "#/components/schemas/{name}"
+_PROBLEM = "application/problem+json"
+
+
+def document(operations: Sequence[Operation], *, version: str, extra: Sequence[Any] = ()) -> bytes:
+    """Return the document as JSON. `extra` are types to list among the schemas though no operation names them."""
+    types = [t for one in operations for t in (one.body, *one.answers.values()) if t is not None]
+    types += [ProblemView, *extra]
+    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Astra URL shortener",
+                "version": version,
+                "description": "Short links that are counted exactly once. Errors are problem+json (RFC 9457).",
+                "license": {"name": "MIT", "identifier": "MIT"},
+            },
+            "servers": [{"url": "/"}],
+            "paths": paths,
+            "components": {"schemas": schemas},
+        }
+    )
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "responses": {
+            **{str(status): _answer(operation, status) for status in operation.answers},
+            **{str(status): _problem(status) for status in operation.problems},
+        },
+    }
+    if operation.parameters:
+        described["parameters"] = [_parameter(one) for one in operation.parameters]
+    if operation.body is not None:
+        schema = _schema(operation.body)
+        content = {media: {"schema": schema} for media in operation.media}
+        described["requestBody"] = {"required": True, "content": content}
+    return described
+
+
+def _answer(operation: Operation, status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    kind = operation.answers[status]
+    if kind is not None:
+        answer["content"] = {"application/json": {"schema": _schema(kind)}}
+    headers = operation.headers.get(status)
+    if headers:
+        answer["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        }
+    return answer
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {_PROBLEM: {"schema": _schema(ProblemView)}},
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required or parameter.where == "path",
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _schema(kind: Any) -> Any:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return schema

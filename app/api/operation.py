@@ -1,0 +1,46 @@
+"""One operation of the API as data: the router and `/openapi.json` are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Handler", "Operation", "Parameter"]
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter in the path, the query or a header, with its JSON Schema."""
+
+    name: str
+    where: str
+    schema: Mapping[str, Any]
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """Method, path and handler, and what goes in and out. `answers` maps a status to the JSON type of its body."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    summary: str
+    answers: Mapping[int, Any]
+    body: Any = None
+    media: tuple[str, ...] = ("application/json",)
+    parameters: tuple[Parameter, ...] = ()
+    problems: tuple[int, ...] = ()
+    headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """Response headers by status: name -> description."""

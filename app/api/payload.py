@@ -1,0 +1,97 @@
+"""From the bytes of a request to a typed value; everything that can be wrong with them has its own status."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect
+
+from app.api.problems import RequestRefused, refuse
+from astra_core.asgi import FieldError, Problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["BodyLimits", "decode", "read_json"]
+
+T = TypeVar("T")
+
+_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """Bytes of a body and of a batch's body, and the seconds in which one must arrive whole."""
+
+    body: int
+    batch_body: int
+    timeout: float
+
+
+async def read_json(
+    request: Request, *, limit: int, timeout: float, media: tuple[str, ...] = ("application/json",)
+) -> bytes:
+    """Return the body. Raises `RequestRefused`: 415 for another media type, 413 over `limit`, 408 after `timeout`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in media:
+        accept = ("accept-patch", ", ".join(media)) if request.method == "PATCH" else ("accept-post", ", ".join(media))
+        raise refuse(415, f"Send the body as {media[0]} and say so in Content-Type.", header=accept)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise refuse(415, "Send the body without Content-Encoding.", header=("accept-encoding", "identity"))
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise refuse(
+            408, f"The body did not arrive whole within {timeout:g} s.", header=("connection", "close")
+        ) from None
+    except ClientDisconnect:
+        raise refuse(400, "The connection closed before the body had arrived.") from None
+    return bytes(body)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Return the typed value. Raises `RequestRefused`: 400 when it is not JSON, 422 when it has another shape."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise RequestRefused(validation_problem(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refuse(400, f"The body is not JSON: {error}.") from None
+
+
+def validation_problem(error: msgspec.ValidationError) -> Problem:
+    """Translate msgspec's message, "Expected `str`, got `int` - at `$.tags[0]`", into a pointer and a detail."""
+    detail, _, path = str(error).partition(" - at `$")
+    pointer = "".join(f"/{_escape(name or place)}" for name, place in _PATH_PART.findall(path.rstrip("`")))
+    if (member := _MEMBER.match(detail)) is not None:
+        pointer = f"{pointer}/{_escape(member[1])}"
+        known = "unknown" in detail
+        detail = "is not a member of this object; leave it out" if known else "is missing; it is required"
+    return Problem(
+        status=422,
+        type="urn:astra:problem:invalid-link",
+        title="Invalid link",
+        detail="One member is invalid: see errors.",
+        errors=(FieldError(pointer, detail[:1].lower() + detail[1:]),),
+    )
+
+
+def _escape(part: Any) -> str:
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return refuse(413, f"The body is larger than {limit} bytes; send less.", header=("connection", "close"))

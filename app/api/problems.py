@@ -1,0 +1,151 @@
+"""Which problem (RFC 9457) each error becomes: the one place that knows the status codes of errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.domain import InvalidLink, InvalidUrl, ReservedCode
+from app.service import (
+    CodeTaken,
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    InvalidCursor,
+    NotAllowed,
+    UnknownLink,
+    VersionMismatch,
+)
+from astra_core.asgi import FieldError, Problem
+from astra_core.errors import AstraError, CommitConflict, Overloaded, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["RequestRefused", "problem_of", "refuse"]
+
+_URN = "urn:astra:problem:"
+
+
+class RequestRefused(AstraError):  # noqa: N818 - says what it is
+    """The request itself is at fault; carries its whole problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.detail)
+
+
+def refuse(
+    status: int, detail: str, *, errors: tuple[FieldError, ...] = (), header: tuple[str, str] | None = None
+) -> RequestRefused:
+    """Return the error that answers with a problem of this status."""
+    headers = () if header is None else ((header[0].encode(), header[1].encode()),)
+    return RequestRefused(Problem(status=status, detail=detail, errors=errors, headers=headers))
+
+
+def problem_of(error: BaseException) -> Problem | None:
+    """Return the problem that `error` is answered with; None for one that nobody expected."""
+    for kind in type(error).__mro__:
+        answer = _PROBLEMS.get(kind)
+        if answer is not None:
+            return answer(error)
+    return None
+
+
+def _invalid(error: InvalidLink) -> Problem:
+    found = tuple(FieldError(problem.pointer, problem.detail) for problem in error.problems)
+    count = "One member is" if len(found) == 1 else f"{len(found)} members are"
+    return Problem(
+        status=422,
+        type=_URN + "invalid-link",
+        title="Invalid link",
+        detail=f"{count} invalid: see errors.",
+        errors=found,
+    )
+
+
+def _invalid_url(error: InvalidUrl) -> Problem:
+    return Problem(status=422, type=_URN + "invalid-link", title="Invalid link", detail=error.detail)
+
+
+def _unknown(error: UnknownLink) -> Problem:
+    return Problem(status=404, type=_URN + "unknown-link", title="Unknown link", detail="No link has this code.")
+
+
+def _taken(error: CodeTaken) -> Problem:
+    detail = f"The code {error.code!r} belongs to another link, or did once; choose another, or leave it out."
+    return Problem(status=409, type=_URN + "code-taken", title="Code taken", detail=detail)
+
+
+def _reserved(error: ReservedCode) -> Problem:
+    detail = f"The code {error.code!r} is reserved for the service itself; choose another, or leave it out."
+    return Problem(status=409, type=_URN + "code-reserved", title="Code reserved", detail=detail)
+
+
+def _version(error: VersionMismatch) -> Problem:
+    detail = f"If-Match names another version; the link stands at version {error.version}. Read it again, then repeat."
+    etag = (b"etag", b'"%d"' % error.version)
+    return Problem(status=412, type=_URN + "version-mismatch", title="Version mismatch", detail=detail, headers=(etag,))
+
+
+def _not_allowed(error: NotAllowed) -> Problem:
+    detail = f"The link is {error.state}, where this is not possible."
+    return Problem(status=409, type=_URN + "not-allowed", title="Not allowed in this state", detail=detail)
+
+
+def _in_progress(error: IdempotencyInProgress) -> Problem:
+    detail = "A request with this Idempotency-Key is still being carried out; repeat it later for its answer."
+    return Problem(status=409, type=_URN + "in-progress", title="In progress", detail=detail, retry_after=1.0)
+
+
+def _mismatch(error: IdempotencyMismatch) -> Problem:
+    detail = "This Idempotency-Key was used for another payload; take a new key for a new request."
+    return Problem(status=422, type=_URN + "idempotency-key-reused", title="Idempotency-Key reused", detail=detail)
+
+
+def _cursor(error: InvalidCursor) -> Problem:
+    detail = f"cursor: {error}; take it from next_cursor of the same listing, or leave it out to begin anew."
+    return Problem(status=422, type=_URN + "invalid-cursor", title="Invalid cursor", detail=detail)
+
+
+def _unavailable(error: StoreUnavailable) -> Problem:
+    detail = "The store of links does not answer now; nothing was changed unless a repeated request says so."
+    return Problem(
+        status=503,
+        type=_URN + "store-unavailable",
+        title="Store unavailable",
+        detail=detail,
+        retry_after=error.retry_after,
+    )
+
+
+def _overloaded(error: Overloaded) -> Problem:
+    detail = "The server has more work waiting than it can do; try again later."
+    return Problem(
+        status=503, type=_URN + "overloaded", title="Overloaded", detail=detail, retry_after=error.retry_after
+    )
+
+
+def _conflict(error: CommitConflict) -> Problem:
+    detail = "Another change came between; read the link again, then repeat."
+    return Problem(status=409, type=_URN + "conflict", title="Conflict", detail=detail)
+
+
+def _refused(error: RequestRefused) -> Problem:
+    return error.problem
+
+
+_PROBLEMS: dict[type[BaseException], Callable[..., Problem]] = {
+    RequestRefused: _refused,
+    InvalidLink: _invalid,
+    InvalidUrl: _invalid_url,
+    UnknownLink: _unknown,
+    CodeTaken: _taken,
+    ReservedCode: _reserved,
+    VersionMismatch: _version,
+    NotAllowed: _not_allowed,
+    IdempotencyInProgress: _in_progress,
+    IdempotencyMismatch: _mismatch,
+    InvalidCursor: _cursor,
+    StoreUnavailable: _unavailable,
+    Overloaded: _overloaded,
+    CommitConflict: _conflict,
+}

@@ -1,0 +1,81 @@
+"""From a link to its JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.api.models import LinkView
+from app.api.problems import refuse
+from app.api.times import from_microseconds
+from app.domain import readable_host
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from app.service import Snapshot
+    from astra_core.clock import Clock
+
+__all__ = ["LinkViews", "ShortUrls"]
+
+
+class ShortUrls:
+    """Where short URLs begin: at `base_url`, or at the request's own host when that is in `allowed_hosts`."""
+
+    def __init__(self, *, base_url: str | None, allowed_hosts: tuple[str, ...]) -> None:
+        self._base = None if base_url is None else base_url.rstrip("/")
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+
+    def base(self, request: Request) -> str:
+        """Return what short URLs of this request begin with. Raises `RequestRefused` for a foreign Host."""
+        return self._base or f"{request.url.scheme}://{self.host(request)}"
+
+    def host(self, request: Request) -> str:
+        """Return the request's host and port. A forged Host header must not end in a link that we hand out."""
+        hosts = request.headers.getlist("host")
+        host = hosts[0].lower() if len(hosts) == 1 else ""
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if name not in self._allowed:
+            if self._base is not None:
+                return ""
+            raise refuse(400, "The Host header is not one of links.allowed_hosts, and links.base_url is not set.")
+        return host
+
+
+class LinkViews:
+    """Renders links; their state is the one they have now."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+
+    def view(self, snapshot: Snapshot, *, base: str) -> LinkView:
+        """Return the JSON form of a link."""
+        link = snapshot.link
+        return LinkView(
+            code=link.code,
+            short_url=f"{base}/{link.code}",
+            url=link.url,
+            display_url=_display(link.url),
+            state=snapshot.state(int(self._clock.time() * 1_000_000)),
+            version=snapshot.version,
+            created_at=from_microseconds(link.created_at),
+            updated_at=from_microseconds(link.updated_at),
+            starts_at=from_microseconds(link.starts_at),
+            expires_at=from_microseconds(link.expires_at),
+            max_visits=link.max_visits,
+            redirect_status=link.redirect_status,
+            forward_query=link.forward_query,
+            tags=link.tags,
+            title=link.title,
+            private=link.private,
+            visits=snapshot.visits,
+        )
+
+
+def _display(href: str) -> str:
+    """Return the URL with an international host in Unicode."""
+    if "xn--" not in href:
+        return href
+    scheme, _, rest = href.partition("://")
+    authority, slash, tail = rest.partition("/")
+    user, at, _ = authority.rpartition("@")
+    return f"{scheme}://{user}{at}{readable_host(href)}{slash}{tail}"

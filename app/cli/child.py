@@ -1,0 +1,116 @@
+"""The program of one worker: one server, one process, on a socket that the parent opened.
+
+It is run by its path, not by `-m`, so that it finds the same `app` as its parent and never one in the working folder.
+`uvicorn --fd` is not used: it takes every descriptor for a Unix socket, so Nagle's delay stays on. The servers'
+own parents are not used either: see `supervisor`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import math
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from app.main.process import report_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+BACKLOG = 2048
+QUIET = "Application startup failed. Exiting."  # the parent says why
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop."""
+    options = _parser().parse_args(arguments)
+    try:
+        run = {"http1": http1, "http2": http2}[options.protocol]
+        run(load(options.app), socket.socket(fileno=options.listen), options)
+    except Exception as error:  # whatever it is, the parent prints one line
+        if not report_failure(f"{type(error).__name__}: {error}"):
+            raise
+        return 1
+    return 0
+
+
+def http1(application: Any, listener: socket.socket, options: argparse.Namespace) -> None:
+    """Serve HTTP/1.1 with uvicorn on uvloop and httptools."""
+    import uvicorn  # a worker loads one server only
+
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=math.ceil(options.drain),
+    )
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != QUIET)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def http2(application: Any, listener: socket.socket, options: argparse.Namespace) -> None:
+    """Serve HTTP/2 (and HTTP/1.1) with hypercorn on uvloop; TLS if its file names a certificate."""
+    import asyncio
+
+    import uvloop
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    config = Config.from_toml(options.config) if options.config else Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.insecure_bind = []
+    config.quic_bind = []
+    config.workers = 1
+    config.backlog = BACKLOG
+    config.accesslog = None
+    config.loglevel = "WARNING"
+    config.include_server_header = False
+    config.graceful_timeout = options.drain + 0.3  # after our own drain, which answers before it cancels
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(_without_handshake_failures)
+        runner.run(serve(application, config, mode="asgi"))
+
+
+def load(path: str) -> Any:
+    """The object named `module:attribute`."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _without_handshake_failures(loop: Any, context: dict[str, Any]) -> None:
+    import ssl
+
+    if not isinstance(context.get("exception"), ssl.SSLError):
+        loop.default_exception_handler(context)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--protocol", choices=("http1", "http2"), required=True)
+    parser.add_argument("--listen", type=int, required=True, help="descriptor of the listening socket")
+    parser.add_argument("--drain", type=float, required=True, help="seconds that requests may take after SIGTERM")
+    parser.add_argument("--config", help="hypercorn's TOML file")
+    parser.add_argument("--app", default="app:asgi")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

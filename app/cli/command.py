@@ -1,0 +1,69 @@
+"""The commands and their options. What a command does stands in its own module."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+__all__ = ["main"]
+
+EXIT_CODES = """\
+exit codes:
+  0  stopped by SIGTERM or SIGINT
+  1  the store, the address or the workers: something needed is not there
+  2  the settings or the command line cannot be used
+
+Settings come from the settings folder and from ASTRA_SECTION__KEY variables; options given here win over both."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code it decided."""
+    options = parser().parse_args(arguments)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _leave)  # until the server runs, an order to stop has nothing to wait for
+    from app.cli.serve import serve  # `--help` needs none of it
+
+    return serve(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of Astra."""
+    root = argparse.ArgumentParser(prog="astra", description="A URL shortener on the Astra library.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="check settings and store, then serve with restarts and orderly shutdown",
+        description="Check settings and store, then run the service: uvicorn (HTTP/1.1) or hypercorn (HTTP/2) beneath\n"
+        "this process, which restarts workers that die, passes signals on and decides the exit code.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    protocol = serve.add_mutually_exclusive_group()
+    protocol.add_argument("--http1", dest="protocol", action="store_const", const="http1", help="HTTP/1.1, by uvicorn")
+    protocol.add_argument("--http2", dest="protocol", action="store_const", const="http2", help="HTTP/2, by hypercorn")
+    serve.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: the settings' number)")
+    serve.add_argument("--host", metavar="H", help="address or name to listen on")
+    serve.add_argument("--port", type=_port, metavar="P", help="port to listen on; 0 takes a free one and prints it")
+    return root
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    sys.exit(0)

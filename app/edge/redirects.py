@@ -1,0 +1,202 @@
+"""`GET|HEAD /{code}`: the redirect path, a raw ASGI handler. Everything else goes to the management application."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from app.domain import is_reserved
+from app.links.entry import (
+    CODE,
+    EXPIRES_AT,
+    FILLED_AT,
+    FORWARDS,
+    GONE,
+    KIND,
+    LIMITED,
+    LOCATION,
+    PLAIN,
+    STARTS_AT,
+    STATUS,
+    TIMED,
+)
+from app.links.repository import FEED, REMAINING
+from astra_core.asgi import Problem, Response
+from astra_core.errors import CommitConflict
+from astra_core.storage.writes import Change, Take
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from app.clicks import Journal
+    from app.links import Entry, Resolver
+    from astra_core.asgi import ASGIApp, Header, Problems, Receive, Scope, Send
+    from astra_core.clock import Clock
+    from astra_core.storage.store import Store
+
+__all__ = ["Redirects"]
+
+_CODE_PATH = re.compile(r"/[A-Za-z0-9_-]{3,64}", re.ASCII)
+_NO_STORE: Header = (b"cache-control", b"private, no-store")
+_NO_BODY: Header = (b"content-length", b"0")
+_BODY = {"type": "http.response.body", "body": b""}
+_QUERY_SAFE = "!$%&'()*+,-./:;=?@_~[]"
+"""What a URL's query may hold as it is; the rest is percent-encoded before it enters a header."""
+
+_UNKNOWN = Problem(
+    status=404, type="urn:astra:problem:unknown-link", title="Unknown link", detail="No link has this code."
+)
+_NOT_STARTED = Problem(
+    status=404, type="urn:astra:problem:unknown-link", title="Unknown link", detail="This link is not active yet."
+)
+_EXPIRED = Problem(status=410, type="urn:astra:problem:link-gone", title="Link gone", detail="This link has expired.")
+_GONE = Problem(
+    status=410,
+    type="urn:astra:problem:link-gone",
+    title="Link gone",
+    detail="This link was disabled or deleted, or its visits are used up.",
+)
+_METHOD = Problem(status=405, detail="A short link answers GET and HEAD.", headers=((b"allow", b"GET, HEAD"),))
+_PREFETCH = Problem(
+    status=503,
+    type="urn:astra:problem:no-prefetch",
+    title="Not prefetched",
+    detail="Each visit of this link is counted against its limit, so it is not answered ahead of time.",
+)
+
+
+class Redirects:
+    """Answers short links from the resolver, and stores each click before its answer leaves.
+
+    A link with no start, expiry, limit or query to forward is answered in `__call__` and `_plain` alone.
+    """
+
+    def __init__(
+        self,
+        management: ASGIApp,
+        *,
+        resolver: Resolver,
+        journal: Journal,
+        store: Store,
+        problems: Problems,
+        clock: Clock,
+        max_age: float = 0.0,
+    ) -> None:
+        self._management = management
+        self._resolver = resolver
+        self._record = journal.record
+        self._store = store
+        self._problems = problems
+        self._time = clock.time
+        self._look_up = resolver.entries.look_up
+        self._mark = resolver.entries.mark
+        self._max_age = int(max_age)
+        self._cache_control: Header = (
+            (b"cache-control", b"private, max-age=%d" % self._max_age) if self._max_age > 0 else _NO_STORE
+        )
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Choose who answers. A plain function: it costs no coroutine of its own."""
+        if scope["type"] != "http":
+            return self._management(scope, receive, send)
+        path = scope["path"]
+        entry = self._look_up(path)
+        if entry is not None:
+            if entry[KIND] == PLAIN and scope["method"] == "GET" and entry[FILLED_AT] >= self._resolver.fresh_after:
+                self._mark(path)
+                return self._plain(scope, send, entry)
+            return self._resolved(scope, receive, send)
+        if _CODE_PATH.fullmatch(path) is None or is_reserved(path[1:]):
+            return self._management(scope, receive, send)
+        return self._resolved(scope, receive, send)
+
+    async def _plain(self, scope: Scope, send: Send, entry: Entry) -> None:
+        for header in scope["headers"]:
+            if header[0] == b"sec-purpose" and header[1].startswith(b"prefetch"):
+                break
+        else:
+            self._record(entry[CODE])
+        self._resolver.hits += 1
+        await send(
+            {
+                "type": "http.response.start",
+                "status": entry[STATUS],
+                "headers": [(b"location", entry[LOCATION]), self._cache_control, _NO_BODY],
+            }
+        )
+        await send(_BODY)
+
+    async def _resolved(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            await self._answer(_METHOD, scope, receive, send)
+            return
+        entry = await self._resolver.resolve(scope["path"])
+        refusal = _UNKNOWN if entry is None else self._refusal(entry)
+        if entry is None or refusal is not None:
+            await self._answer(refusal or _UNKNOWN, scope, receive, send)
+            return
+        visit = scope["method"] == "GET" and not _is_prefetch(scope)
+        if entry[KIND] & LIMITED:
+            if scope["method"] == "GET" and not visit:
+                await self._answer(_PREFETCH, scope, receive, send)
+                return
+            if visit and not await self._take(entry):
+                await self._answer(_GONE, scope, receive, send)
+                return
+        if visit:
+            self._record(entry[CODE])
+        headers = [(b"location", _location(entry, scope)), self._freshness(entry)]
+        await Response(entry[STATUS], headers=headers)(scope, receive, send)
+
+    def _refusal(self, entry: Entry) -> Problem | None:
+        """Times and state decide at every answer, cached and stale ones included."""
+        if entry[KIND] & GONE:
+            return _GONE
+        if entry[KIND] & TIMED:
+            now = self._time()
+            if now >= entry[EXPIRES_AT]:
+                return _EXPIRED
+            if now < entry[STARTS_AT]:
+                return _NOT_STARTED
+        return None
+
+    async def _take(self, entry: Entry) -> bool:
+        """Take one visit of a limited link; its last one tells every cache that the link is used up."""
+        code = entry[CODE].decode("ascii")
+        change = Change(feed=FEED, key=code)
+        try:
+            (left,) = await self._store.commit([Take(counters=REMAINING, key=code, at_zero=(change,))])
+        except CommitConflict:
+            return False
+        if left == 0:
+            self._resolver.apply(code)
+        return True
+
+    def _freshness(self, entry: Entry) -> Header:
+        """Never let a browser keep a redirect past the link's expiry, nor one whose visits are counted down."""
+        if self._max_age <= 0 or entry[KIND] & LIMITED:
+            return _NO_STORE
+        if entry[EXPIRES_AT] == math.inf:
+            return self._cache_control
+        age = min(self._max_age, int(entry[EXPIRES_AT] - self._time()))
+        return (b"cache-control", b"private, max-age=%d" % age) if age > 0 else _NO_STORE
+
+    async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._problems.respond(problem, scope)(scope, receive, send)
+
+
+def _is_prefetch(scope: Scope) -> bool:
+    return any(name == b"sec-purpose" and value.startswith(b"prefetch") for name, value in scope["headers"])
+
+
+def _location(entry: Entry, scope: Scope) -> bytes:
+    """Return where to, with the request's query appended when the link forwards it."""
+    location = entry[LOCATION]
+    query = scope["query_string"]
+    if not (entry[KIND] & FORWARDS and query):
+        return location
+    target, mark, fragment = location.partition(b"#")
+    joint = b"&" if b"?" in target else b"?"
+    return target + joint + quote(query, safe=_QUERY_SAFE).encode("ascii") + mark + fragment

@@ -1,0 +1,94 @@
+"""Coherence: every change of a link, wherever it was made, is dropped from this process's cache."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from astra_core.errors import AstraError
+
+if TYPE_CHECKING:
+    from app.links.resolver import Resolver
+    from astra_core.clock import Clock
+    from astra_core.storage.changes import ChangesFeed
+
+__all__ = ["Follower"]
+
+logger = logging.getLogger(__name__)
+
+_TRIM_EVERY = 200
+"""Changes read between two trims of the feed."""
+
+
+class Follower:
+    """Reads the changes feed and applies it to the resolver.
+
+    `seq` is the number of the last change applied, `lag_since` the monotonic time of the last successful look, `gaps`
+    counts how often the cache had to be cleared because changes were trimmed before they were read.
+    """
+
+    def __init__(self, feed: ChangesFeed, resolver: Resolver, *, name: str, keep: int, clock: Clock) -> None:
+        self.seq = 0
+        self.gaps = 0
+        self.lag_since = 0.0
+        self.healthy = False
+        self._feed = feed
+        self._resolver = resolver
+        self._name = name
+        self._keep = keep
+        self._clock = clock
+        self._moved = -1
+        self._untrimmed = 0
+
+    async def open(self) -> None:
+        """Start from now: nothing is cached yet, so nothing older matters."""
+        self._moved = await self._feed.moved()
+        self.seq = await self._feed.tip(self._name)
+        self._looked(healthy=True)
+
+    async def run(self, *, interval: float) -> None:
+        """Run for ever: look every `interval` seconds."""
+        while True:
+            await self._clock.sleep(interval)
+            try:
+                await self.follow()
+            except AstraError as error:
+                if self.healthy:
+                    logger.warning("the changes feed is silent, cached links live for their TTL: %s", error)
+                self._looked(healthy=False)
+            except Exception:
+                logger.exception("following changes")
+                self._looked(healthy=False)
+
+    async def follow(self) -> None:
+        """Apply all changes that were committed since the last look."""
+        moved = await self._feed.moved()
+        if moved != self._moved or not self.healthy:
+            await self._catch_up()
+            self._moved = moved
+        self._looked(healthy=True)
+
+    async def _catch_up(self) -> None:
+        while True:
+            news = await self._feed.changes(self._name, after=self.seq)
+            if news.gap:
+                self.gaps += 1
+                self._resolver.clear()
+            for code in news.keys:
+                self._resolver.apply(code)
+            self.seq = news.seq
+            self._untrimmed += len(news.keys)
+            if not news.keys:
+                break
+        if self._untrimmed >= _TRIM_EVERY:
+            self._untrimmed = 0
+            await self._feed.trim(self._name, keep=self._keep)
+
+    def _looked(self, *, healthy: bool) -> None:
+        if healthy:
+            self.lag_since = self._clock.monotonic()
+        self.healthy = healthy
+        self._resolver.feed_is_healthy(healthy)
+
+    def __repr__(self) -> str:
+        return f"<Follower {self._name} seq={self.seq} healthy={self.healthy} gaps={self.gaps}>"

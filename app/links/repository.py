@@ -1,0 +1,192 @@
+"""Links as records: the collection they live in, and the writes that create and change them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.domain import BaseState, Link
+from astra_core.storage.records import Collection, Index, Query
+from astra_core.storage.writes import Add, Change, Insert, Replace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astra_core.storage.records import Record
+    from astra_core.storage.store import Store
+    from astra_core.storage.writes import Entries, Scalar, Write
+
+__all__ = ["FEED", "LINKS", "REMAINING", "LinkPage", "LinkRepository", "StoredLink", "digest_of"]
+
+FEED = "links"
+"""The changes feed that carries the code of every link created, changed or deleted."""
+REMAINING = "remaining"
+"""The set of counters that holds the visits left of each link with a limit."""
+REUSE = "reuse"
+"""The unique index that keeps two concurrent requests from making the same reusable link twice."""
+
+_NEWEST, _BASE, _TAG, _DIGEST = "newest", "base", "tag", "digest"
+
+LINKS = Collection(
+    name="links",
+    indexes=(
+        Index(name=_NEWEST),
+        Index(name=_BASE, parts=2),
+        Index(name=_TAG, parts=2, multi=True),
+        Index(name=_DIGEST, parts=2),
+        Index(name=REUSE, unique=True),
+    ),
+)
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Link)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLink:
+    """A link and the version of its record."""
+
+    link: Link
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPage:
+    """Links, newest first, and where the next page begins."""
+
+    links: tuple[StoredLink, ...]
+    next: tuple[Scalar, ...] | None
+
+
+def digest_of(link: Link) -> str:
+    """Name what makes two links equal: everything the caller chose but the code."""
+    chosen = (
+        link.url,
+        link.starts_at,
+        link.expires_at,
+        link.max_visits,
+        link.redirect_status,
+        link.forward_query,
+        link.tags,
+        link.title,
+        link.private,
+    )
+    return hashlib.blake2b(_ENCODER.encode(chosen), digest_size=16).hexdigest()
+
+
+class LinkRepository:
+    """Reads links, and says what to commit to create or change one; knows the store's port and no engine."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, code: str) -> StoredLink | None:
+        """Return a link in whatever state, deleted ones included."""
+        record = await self._store.get(LINKS.name, code)
+        return None if record is None else _stored(record)
+
+    async def get_with_remaining(self, code: str) -> tuple[Link, int | None] | None:
+        """Return a link and the visits it has left (None: no limit)."""
+        stored = await self.get(code)
+        if stored is None:
+            return None
+        if stored.link.max_visits is None:
+            return stored.link, None
+        return stored.link, (await self.remaining([code]))[code]
+
+    async def remaining(self, codes: Sequence[str]) -> Mapping[str, int]:
+        """Return the visits left of links that have a limit."""
+        return await self._store.counts(REMAINING, codes)
+
+    async def equal_to(self, link: Link, *, limit: int) -> tuple[StoredLink, ...]:
+        """Return links that are not deleted and equal `link` in all but the code, newest first."""
+        query = Query(collection=LINKS.name, index=_DIGEST, prefix=(digest_of(link),), descending=True, limit=limit)
+        return tuple(map(_stored, (await self._store.find(query)).records))
+
+    async def page(
+        self,
+        *,
+        base: BaseState | None,
+        tag: str | None,
+        contains: str,
+        after: tuple[Scalar, ...] | None,
+        limit: int,
+    ) -> LinkPage:
+        """Return links newest first; without a `base` all but the deleted ones. With both, `tag` narrows."""
+        index, prefix = _NEWEST, tuple[str, ...]()
+        if tag is not None and base is not BaseState.DELETED:
+            index, prefix = _TAG, (tag,)
+        elif base is not None:
+            index, prefix = _BASE, (base.value,)
+        query = Query(
+            collection=LINKS.name,
+            index=index,
+            prefix=prefix,
+            contains=contains.lower(),
+            descending=True,
+            after=after,
+            limit=limit,
+        )
+        page = await self._store.find(query)
+        return LinkPage(tuple(map(_stored, page.records)), page.next)
+
+    def creation(self, link: Link, *, reusable: bool) -> list[Write]:
+        """Return what to commit for a new link; the insert stands first."""
+        writes: list[Write] = [
+            Insert(
+                collection=LINKS.name,
+                key=link.code,
+                value=_ENCODER.encode(link),
+                entries=_entries(link, reusable=reusable),
+                text=_text(link),
+            ),
+            Change(feed=FEED, key=link.code),
+        ]
+        if link.max_visits is not None:
+            writes.append(Add(counters=REMAINING, amounts={link.code: link.max_visits}))
+        return writes
+
+    def replacement(self, before: StoredLink, link: Link, *, remaining: int = 0) -> list[Write]:
+        """Return what to commit to change a link that stands at `before`; `remaining` are its visits left now."""
+        writes: list[Write] = [
+            Replace(
+                collection=LINKS.name,
+                key=link.code,
+                version=before.version,
+                value=_ENCODER.encode(link),
+                entries=_entries(link, reusable=False),
+                text=_text(link),
+            ),
+            Change(feed=FEED, key=link.code),
+        ]
+        was, wanted = before.link.max_visits, link.max_visits
+        if wanted is not None and wanted != was:
+            moved = wanted - remaining if was is None else wanted - was
+            writes.append(Add(counters=REMAINING, amounts={link.code: moved}))
+        return writes
+
+
+def _stored(record: Record) -> StoredLink:
+    return StoredLink(_DECODER.decode(record.value), record.version)
+
+
+def _entries(link: Link, *, reusable: bool) -> Entries:
+    created = link.created_at
+    entries: dict[str, tuple[tuple[Scalar, ...], ...]] = {_BASE: ((link.base.value, created),)}
+    if link.base is BaseState.DELETED:
+        return entries
+    digest = digest_of(link)
+    entries[_NEWEST] = ((created,),)
+    entries[_DIGEST] = ((digest, created),)
+    if link.tags:
+        entries[_TAG] = tuple((tag, created) for tag in link.tags)
+    if reusable:
+        entries[REUSE] = ((digest,),)
+    return entries
+
+
+def _text(link: Link) -> str:
+    return " ".join((link.code, link.url, link.title or "")).lower()

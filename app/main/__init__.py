@@ -1,0 +1,43 @@
+"""The composition root, and what binds the application to the process it runs in."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from app.main.application import Application, reason_of
+from app.main.compose import compose, compose_store
+from app.main.process import refuse_start
+from app.settings import load_settings
+from astra_core.clock import SystemClock
+from astra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from astra_core.asgi import Receive, Send
+
+__all__ = ["Application", "check_store", "compose", "start"]
+
+
+async def start(receive: Receive, send: Send) -> Application | None:
+    """Compose the application that the process's settings describe; None when they are refused, which is answered."""
+    try:
+        settings = load_settings(os.environ).settings
+    except ConfigError as error:
+        await receive()
+        await refuse_start(send, reason_of(error))
+        return None
+    logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    return compose(settings)
+
+
+async def check_store(settings: Settings) -> None:
+    """Open the store and close it again. Raises `StorageError` when it cannot be used."""
+    store, pools = compose_store(settings, SystemClock())
+    try:
+        await store.open()
+    finally:
+        await store.close()
+        for pool in pools:
+            await pool.close()

@@ -1,0 +1,154 @@
+"""The application and its life: what is opened, what runs beside the requests, and what is closed, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from typing import TYPE_CHECKING, Any
+
+from app.main.process import ProcessWatch, announce_ready, refuse_start
+from astra_core.errors import AstraError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from app.api import HealthApi
+    from app.clicks import ClickCounter, Journal
+    from app.codes import CodeFactory
+    from app.edge import Requests
+    from app.links import Follower
+    from app.service import IdempotencyKeys
+    from app.settings import Settings
+    from astra_core.asgi import ASGIApp, Receive, Scope, Send
+    from astra_core.clock import Clock
+    from astra_core.keyed import BlockingPool
+    from astra_core.storage import StoreEngine
+
+__all__ = ["Application"]
+
+logger = logging.getLogger(__name__)
+
+_PURGE_INTERVAL = 10.0
+_LAST_COUNT = 0.5
+"""Seconds that the last counting of clicks may take; what it does not reach stays in its segment."""
+
+
+class Application:
+    """An ASGI application with a lifespan. `edge` answers requests once `open` returned."""
+
+    def __init__(
+        self,
+        edge: ASGIApp,
+        *,
+        settings: Settings,
+        store: StoreEngine,
+        codes: CodeFactory,
+        follower: Follower,
+        journal: Journal,
+        counter: ClickCounter,
+        keys: IdempotencyKeys,
+        requests: Requests,
+        health: HealthApi,
+        pools: Sequence[BlockingPool],
+        clock: Clock,
+    ) -> None:
+        self.edge = edge
+        self._settings = settings
+        self._store = store
+        self._codes = codes
+        self._follower = follower
+        self._journal = journal
+        self._counter = counter
+        self._keys = keys
+        self._requests = requests
+        self._health = health
+        self._pools = pools
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope."""
+        if scope["type"] == "lifespan":
+            await self.lifespan(receive, send)
+        else:
+            await self.edge(scope, receive, send)
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        """Speak the ASGI lifespan protocol; a start that fails is one clear line, and nothing half-started serves."""
+        await receive()
+        watch = ProcessWatch(asyncio.get_running_loop(), drain_timeout=self._settings.server.drain_timeout)
+        try:
+            await self.open()
+        except Exception as error:
+            if not isinstance(error, (AstraError, OSError)):
+                logger.exception("the start failed")
+            await self.close()
+            await refuse_start(send, reason_of(error))
+            return
+        watch.start(self.drain)
+        await send({"type": "lifespan.startup.complete"})
+        announce_ready()
+        await receive()
+        await self.close()
+        watch.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def open(self) -> None:
+        """Open the store and the journal, then start what runs beside the requests. Raises `AstraError`, `OSError`."""
+        self._requests.loop = asyncio.get_running_loop()
+        await self._store.open()
+        await self._codes.open()
+        await self._follower.open()
+        await self._journal.open()
+        clicks, cache = self._settings.clicks, self._settings.cache
+        self._start(self._follower.run(interval=cache.poll_interval))
+        self._start(self._journal.keep(sync_interval=clicks.sync_interval))
+        self._start(self._counter.run(interval=clicks.apply_interval, adopt_interval=clicks.adopt_interval))
+        self._start(self._purge())
+        gc.collect()
+        gc.freeze()  # what was made until now lives as long as the process: no collection looks at it again
+
+    def drain(self) -> None:
+        """Shutdown began: no new traffic, and a request still under way after the drain timeout is cancelled."""
+        self._health.drain()
+        asyncio.get_running_loop().call_later(self._settings.server.drain_timeout, self._requests.cancel)
+
+    async def close(self) -> None:
+        """Stop what runs, count what can be counted at once, and close in the opposite order of opening."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_COUNT)
+        self._tasks.clear()
+        try:
+            async with asyncio.timeout(_LAST_COUNT):
+                await self._counter.count()
+        except (AstraError, OSError) as error:
+            logger.warning("clicks stay in the journal for the next start: %s", error or "no time left")
+        await self._journal.close()
+        await self._codes.close()
+        await self._store.close()
+        for pool in self._pools:
+            await pool.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def _purge(self) -> None:
+        """Remove expired idempotency keys, in small batches, for ever."""
+        while True:
+            await self._clock.sleep(_PURGE_INTERVAL)
+            with contextlib.suppress(AstraError):  # the store is away: the next round will do
+                while await self._keys.purge():
+                    await self._clock.sleep(0.05)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why the start failed, in one line."""
+    if isinstance(error, ConfigError):
+        return "; ".join(error.problems)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

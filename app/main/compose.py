@@ -1,0 +1,154 @@
+"""The composition root: settings in, one application out. Every object is made here and handed what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.api import (
+    BodyLimits,
+    HealthApi,
+    LinkApi,
+    LinkViews,
+    PageLimits,
+    ShortUrls,
+    build_management,
+    operations,
+)
+from app.clicks import ClickCounter, Journal
+from app.codes import SYSTEM, CodeFactory
+from app.domain import own_places
+from app.edge import Redirects, Requests, build_edge
+from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
+from app.main.application import Application
+from app.main.dependencies import dependencies
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
+from astra_core import __version__
+from astra_core.asgi import Problems, RequestIds
+from astra_core.clock import SystemClock
+from astra_core.keyed import BlockingPool
+from astra_core.sqlite import Limits
+from astra_core.storage import store_from_url
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from astra_core.clock import Clock
+    from astra_core.storage import StoreEngine
+
+__all__ = ["compose", "compose_store"]
+
+_QUEUE = 1_000
+"""Calls that may wait for a thread of a pool; the store bounds its own writes before that."""
+
+
+def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
+    """Build the whole application. Nothing is opened or started before its lifespan."""
+    clock = clock or SystemClock()
+    problems = Problems(RequestIds())
+    requests = Requests()
+
+    store, pools = compose_store(settings, clock)
+    links = LinkRepository(store)
+    codes = CodeFactory(
+        store, region=settings.codes.region, block=settings.codes.block, key=_key(settings), clock=clock
+    )
+
+    resolver = Resolver(
+        links,
+        clock=clock,
+        capacity=settings.cache.entries,
+        negative_capacity=settings.cache.negative_entries,
+        ttl=settings.cache.ttl,
+    )
+    follower = Follower(store, resolver, name=FEED, keep=settings.store.changes_kept, clock=clock)
+
+    journal_pool = BlockingPool("journal", threads=1, queue=_QUEUE, clock=clock)
+    journal = Journal(
+        Path(settings.clicks.journal),
+        segment_size=settings.clicks.segment_size,
+        quota=settings.clicks.quota,
+        clock=clock,
+        pool=journal_pool,
+    )
+    counter = ClickCounter(journal, store, clock=clock)
+
+    rules = _rules(settings)
+    keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
+    creator = LinkCreator(store, links, codes, resolver, keys, rules=rules, clock=clock)
+    manager = LinkManager(store, links, resolver, rules=rules, clock=clock)
+
+    link_api = LinkApi(
+        creator,
+        manager,
+        LinkViews(clock=clock),
+        ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts),
+        bodies=BodyLimits(
+            body=settings.server.max_body,
+            batch_body=settings.server.max_batch_body,
+            timeout=settings.server.body_timeout,
+        ),
+        pages=PageLimits(
+            page=settings.links.page_size,
+            max_page=settings.links.max_page_size,
+            max_batch=settings.links.max_batch,
+        ),
+    )
+    health = HealthApi(dependencies(store, follower, resolver, journal, counter, clock=clock))
+    redirects = Redirects(
+        build_management(operations(link_api, health), problems=problems, version=__version__),
+        resolver=resolver,
+        journal=journal,
+        store=store,
+        problems=problems,
+        clock=clock,
+        max_age=settings.cache.max_age,
+    )
+
+    return Application(
+        build_edge(redirects, requests=requests, problems=problems),
+        settings=settings,
+        store=store,
+        codes=codes,
+        follower=follower,
+        journal=journal,
+        counter=counter,
+        keys=keys,
+        requests=requests,
+        health=health,
+        pools=(*pools, journal_pool),
+        clock=clock,
+    )
+
+
+def compose_store(settings: Settings, clock: Clock) -> tuple[StoreEngine, tuple[BlockingPool, ...]]:
+    """Build the store, and the pools of threads that it blocks in."""
+    writer = BlockingPool("store-writer", threads=1, queue=_QUEUE, clock=clock)
+    readers = BlockingPool("store-reader", threads=settings.store.readers, queue=_QUEUE, clock=clock)
+    limits = Limits(
+        deadline=settings.store.write_deadline,
+        queue=settings.store.write_queue,
+        group=settings.store.group_size,
+        read=settings.store.read_deadline,
+    )
+    collections = (LINKS, IDEMPOTENCY, SYSTEM)
+    store = store_from_url(
+        settings.store.url, collections=collections, writer=writer, readers=readers, limits=limits, clock=clock
+    )
+    return store, (writer, readers)
+
+
+def _key(settings: Settings) -> bytes | None:
+    return None if settings.codes.key is None else bytes.fromhex(settings.codes.key.reveal())
+
+
+def _rules(settings: Settings) -> LinkRules:
+    hosts = settings.links.allowed_hosts
+    own = [*hosts, *(f"{host}:{settings.server.port}" for host in hosts)]
+    if settings.links.base_url is not None:
+        own.append(settings.links.base_url)
+    return LinkRules(
+        own_hosts=own_places(own),
+        allow_credentials=settings.links.allow_credentials,
+        max_url=settings.links.max_url,
+        redirect_status=settings.links.redirect_status,
+    )

@@ -1,0 +1,220 @@
+"""Making links: one commit holds the links, their counters, their changes and the answer to the request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from app.domain import LinkState
+from app.links import digest_of
+from app.service.drafts import Draft, draft_link
+from app.service.errors import CodeTaken
+from app.service.snapshot import Snapshot, snapshots
+from astra_core.errors import AstraError, CommitConflict, ConflictReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from app.codes import CodeFactory
+    from app.domain import Link
+    from app.links import LinkRepository, Resolver, StoredLink
+    from app.service.drafts import LinkRules
+    from app.service.idempotency import Answer, IdempotencyKeys, Receipt
+    from astra_core.clock import Clock
+    from astra_core.storage.store import Store
+    from astra_core.storage.writes import Write
+
+__all__ = ["LinkCreator", "Outcome"]
+
+_LIVE = {LinkState.ACTIVE, LinkState.SCHEDULED}
+_EQUALS = 10
+"""Equal links looked at for one that still lives."""
+_SLICE = 20
+"""Drafts worked on before the loop is let go: under a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one draft: a link (`created`, or an equal one found), or the error that refused it."""
+
+    snapshot: Snapshot | None = None
+    created: bool = False
+    error: AstraError | None = None
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One draft on its way; `link` is what to insert, `found` what to answer instead."""
+
+    draft: Draft | None
+    link: Link | None = None
+    found: Snapshot | None = None
+    twin: _Plan | None = None
+    error: AstraError | None = None
+    reusable: bool = False
+
+    def outcome(self) -> Outcome:
+        if self.error is not None:
+            return Outcome(error=self.error)
+        if self.twin is not None:
+            twin = self.twin.outcome()
+            return Outcome(snapshot=twin.snapshot, error=twin.error)
+        if self.found is not None:
+            return Outcome(snapshot=self.found)
+        assert self.link is not None  # noqa: S101 - a plan has one of the four
+        new = Snapshot(link=self.link, version=1, visits=0, remaining=self.link.max_visits)
+        return Outcome(snapshot=new, created=True)
+
+
+class LinkCreator:
+    """Makes links, one or many, each request at most once for its idempotency key."""
+
+    def __init__(
+        self,
+        store: Store,
+        links: LinkRepository,
+        codes: CodeFactory,
+        resolver: Resolver,
+        keys: IdempotencyKeys,
+        *,
+        rules: LinkRules,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._links = links
+        self._codes = codes
+        self._resolver = resolver
+        self._keys = keys
+        self._rules = rules
+        self._clock = clock
+
+    async def create(
+        self,
+        drafts: Sequence[Draft | AstraError],
+        *,
+        render: Callable[[list[Outcome]], Answer],
+        receipt: Receipt | None = None,
+    ) -> Answer:
+        """Make what can be made and return the answer, the kept one when `receipt` was used before.
+
+        `render` turns outcomes into the answer before they are committed, since both are committed as one; what it
+        raises is raised, with nothing written. A draft that is an error already is refused with it.
+        """
+        if receipt is None:
+            return await self._create(drafts, render, None)
+        self._keys.begin(receipt)
+        try:
+            return await self._create(drafts, render, receipt)
+        finally:
+            self._keys.end(receipt)
+
+    async def _create(
+        self,
+        drafts: Sequence[Draft | AstraError],
+        render: Callable[[list[Outcome]], Answer],
+        receipt: Receipt | None,
+    ) -> Answer:
+        kept_version = 0
+        plans: list[_Plan] | None = None
+        while True:
+            if receipt is not None:
+                found = await self._keys.look_up(receipt)
+                if found.answer is not None:
+                    return found.answer
+                kept_version = found.version
+            if plans is None:
+                plans = await self._plan(drafts)
+            answer = render([plan.outcome() for plan in plans])
+            writes, owners = self._writes(plans)
+            if receipt is not None:
+                writes.append(self._keys.keep(receipt, answer, version=kept_version))
+            if not writes:
+                return answer
+            try:
+                await self._store.commit(writes)
+            except CommitConflict as conflict:
+                if conflict.write < len(owners):
+                    await self._settle(owners[conflict.write], conflict)
+                continue
+            for plan in owners:
+                if plan.link is not None:
+                    self._resolver.apply(plan.link.code)
+            return answer
+
+    async def _plan(self, drafts: Sequence[Draft | AstraError]) -> list[_Plan]:
+        plans: list[_Plan] = []
+        twins: dict[str, _Plan] = {}
+        for place, draft in enumerate(drafts):
+            if place and not place % _SLICE:
+                await asyncio.sleep(0)
+            if isinstance(draft, AstraError):
+                plans.append(_Plan(None, error=draft))
+                continue
+            plan = _Plan(draft, reusable=draft.reuse)
+            plans.append(plan)
+            try:
+                plan.link = draft_link(draft, self._rules, now=self._now())
+            except AstraError as error:
+                plan.error = error
+                continue
+            if draft.reuse:
+                digest = digest_of(plan.link)
+                plan.twin = twins.get(digest) if draft.code is None else None
+                if plan.twin is None:
+                    twins.setdefault(digest, plan)
+                    await self._reuse(plan, draft, plan.link)
+            if plan.found is None and plan.twin is None:
+                await self._give_code(plan, checked=len(drafts) > 1)
+        return plans
+
+    async def _give_code(self, plan: _Plan, *, checked: bool) -> None:
+        """Give the link its code. A batch looks a custom one up first: each conflict repeats the whole commit."""
+        assert plan.link is not None  # noqa: S101
+        if not plan.link.code:
+            private = plan.link.private
+            code = self._codes.private_code() if private else await self._codes.next_code()
+            plan.link = replace(plan.link, code=code)
+        elif checked and await self._links.get(plan.link.code) is not None:
+            plan.error = CodeTaken(plan.link.code)
+
+    async def _reuse(self, plan: _Plan, draft: Draft, link: Link) -> None:
+        """Answer with an equal link that still lives; with a custom code only that very link will do."""
+        now = self._now()
+        equals: Sequence[StoredLink]
+        if draft.code is not None:
+            stored = await self._links.get(draft.code)
+            equals = [stored] if stored is not None and digest_of(stored.link) == digest_of(link) else []
+        else:
+            equals = await self._links.equal_to(link, limit=_EQUALS)
+        living = (one for one in await snapshots(self._store, self._links, equals) if one.state(now) in _LIVE)
+        plan.found = next(living, None)
+
+    def _writes(self, plans: Sequence[_Plan]) -> tuple[list[Write], list[_Plan]]:
+        """Return the writes of all plans and, place by place, whose they are."""
+        writes: list[Write] = []
+        owners: list[_Plan] = []
+        for plan in plans:
+            if plan.error is None and plan.found is None and plan.twin is None and plan.link is not None:
+                creation = self._links.creation(plan.link, reusable=plan.reusable)
+                writes += creation
+                owners += [plan] * len(creation)
+        return writes, owners
+
+    async def _settle(self, plan: _Plan, conflict: CommitConflict) -> None:
+        """Take the next code, or the equal link that somebody made meanwhile, or refuse the custom code."""
+        assert plan.link is not None  # noqa: S101
+        assert plan.draft is not None  # noqa: S101
+        if conflict.reason is ConflictReason.UNIQUE:
+            await self._reuse(plan, plan.draft, plan.link)
+            plan.reusable = False  # should no equal link live, an expired or exhausted one holds the place
+        elif plan.draft.code is not None:
+            plan.error = CodeTaken(plan.draft.code)
+        else:
+            plan.link = replace(plan.link, code="")
+            await self._give_code(plan, checked=False)
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1_000_000)

@@ -1,0 +1,208 @@
+"""Reading, changing and listing links."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from app.domain import BaseState, InvalidLink, LinkState, Problem, apply, check_fields, clean_tags, decide
+from app.service.errors import InvalidCursor, NotAllowed, UnknownLink, VersionMismatch
+from app.service.snapshot import Snapshot, snapshots
+from astra_core.errors import CommitConflict, ConflictReason, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.domain import Link
+    from app.domain.lifecycle import LinkEvent
+    from app.links import LinkRepository, Resolver, StoredLink
+    from app.service.drafts import LinkRules
+    from astra_core.clock import Clock
+    from astra_core.storage.store import Store
+    from astra_core.storage.writes import Scalar
+
+__all__ = ["LinkManager", "Listing", "SnapshotPage"]
+
+_TRIES = 5
+"""Times that a change without a version of its caller's is decided anew because another one came first."""
+_FILTERED_PAGES = 20
+"""Pages read for one answer when a filter leaves few of each; the cursor goes on from there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a listing asks for."""
+
+    limit: int
+    cursor: str | None = None
+    tag: str | None = None
+    state: LinkState | None = None
+    contains: str = ""
+
+    def fingerprint(self) -> str:
+        """Name the listing that a cursor belongs to."""
+        asked = msgspec.json.encode((self.tag, self.state, self.contains))
+        return hashlib.blake2b(asked, digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPage:
+    """Links, newest first, and the cursor of the next page."""
+
+    items: list[Snapshot]
+    next_cursor: str | None
+
+
+class LinkManager:
+    """The management side of links; every change is one commit at the version it was decided on."""
+
+    def __init__(
+        self, store: Store, links: LinkRepository, resolver: Resolver, *, rules: LinkRules, clock: Clock
+    ) -> None:
+        self._store = store
+        self._links = links
+        self._resolver = resolver
+        self._rules = rules
+        self._clock = clock
+
+    async def get(self, code: str) -> Snapshot:
+        """Return a link. Raises `UnknownLink`, also for a deleted one."""
+        return (await self._read(code))[1]
+
+    async def patch(self, code: str, members: Mapping[str, Any], *, version: int | None, via: str = "") -> Snapshot:
+        """Apply a merge patch: members of `Link` by name, None for the default. Raises `InvalidLink` and the rest."""
+
+        def patched(before: Snapshot, now: int) -> Link:
+            return self._patched(before.link, members, now, via)
+
+        return await self._change(code, patched, version=version)
+
+    async def move(self, code: str, event: LinkEvent, *, version: int | None = None) -> Snapshot:
+        """Let `event` happen to the link. Raises `NotAllowed` when its lifecycle forbids it."""
+
+        def moved(before: Snapshot, now: int) -> Link:
+            decision = decide(before.link, event, now=now, remaining=before.remaining)
+            if not decision.accepted:
+                raise NotAllowed(code, state=before.state(now), reason=decision.reason)
+            return apply(before.link, decision, now=now)
+
+        return await self._change(code, moved, version=version)
+
+    async def page(self, listing: Listing) -> SnapshotPage:
+        """Return one page. States that times decide are filtered while reading, so a page may be short."""
+        after = self._position(listing)
+        items: list[Snapshot] = []
+        for _ in range(_FILTERED_PAGES):
+            page = await self._links.page(
+                base=_base_of(listing.state),
+                tag=listing.tag,
+                contains=listing.contains,
+                after=after,
+                limit=listing.limit - len(items),
+            )
+            now = self._now()
+            found = await snapshots(self._store, self._links, page.links)
+            items += [one for one in found if _matches(one, listing, now)]
+            after = page.next
+            if after is None or len(items) >= listing.limit:
+                break
+            await asyncio.sleep(0)
+        return SnapshotPage(items, None if after is None else self._cursor(listing, after))
+
+    async def _read(self, code: str) -> tuple[StoredLink, Snapshot]:
+        stored = await self._links.get(code)
+        if stored is None or stored.link.base is BaseState.DELETED:
+            raise UnknownLink(code)
+        (snapshot,) = await snapshots(self._store, self._links, [stored])
+        return stored, snapshot
+
+    async def _change(self, code: str, change: Callable[[Snapshot, int], Link], *, version: int | None) -> Snapshot:
+        for _ in range(_TRIES):
+            stored, before = await self._read(code)
+            if version is not None and stored.version != version:
+                raise VersionMismatch(code, version=stored.version)
+            link = change(before, self._now())
+            if link is before.link:
+                return before
+            writes = self._links.replacement(stored, link, remaining=before.remaining or 0)
+            try:
+                await self._store.commit(writes)
+            except CommitConflict as conflict:
+                if conflict.reason not in {ConflictReason.VERSION, ConflictReason.MISSING}:
+                    raise
+                continue
+            self._resolver.apply(code)
+            changed = type(stored)(link, stored.version + 1)
+            return (await snapshots(self._store, self._links, [changed]))[0]
+        raise StoreUnavailable(f"the link {code!r} is being changed by many at once")
+
+    def _patched(self, link: Link, members: Mapping[str, Any], now: int, via: str) -> Link:
+        problems: list[Problem] = []
+        wanted = dict(members)
+        if wanted.get("url", "") is None:
+            problems.append(Problem("/url", "must be a URL; it cannot be removed"))
+        elif "url" in wanted and wanted["url"] != link.url:
+            wanted["url"] = self._rules.href(wanted["url"], problems, via=via)
+        defaults = {"tags": (), "redirect_status": self._rules.redirect_status, "forward_query": False}
+        for name, default in defaults.items():
+            if name in wanted and wanted[name] is None:
+                wanted[name] = default
+        if "tags" in wanted:
+            wanted["tags"] = clean_tags(wanted["tags"])
+        if problems:
+            wanted.pop("url")
+        patched = replace(link, **wanted)
+        problems += check_fields(
+            starts_at=patched.starts_at,
+            expires_at=patched.expires_at,
+            max_visits=patched.max_visits,
+            redirect_status=patched.redirect_status,
+            tags=patched.tags,
+            title=patched.title,
+        )
+        if problems:
+            raise InvalidLink(problems)
+        return link if patched == link else replace(patched, updated_at=now)
+
+    def _cursor(self, listing: Listing, after: tuple[Scalar, ...]) -> str:
+        text = msgspec.json.encode((listing.fingerprint(), after))
+        return urlsafe_b64encode(text).decode().rstrip("=")
+
+    def _position(self, listing: Listing) -> tuple[Scalar, ...] | None:
+        if listing.cursor is None:
+            return None
+        try:
+            text = urlsafe_b64decode(listing.cursor.encode("ascii") + b"==")
+            fingerprint, after = msgspec.json.decode(text, type=tuple[str, tuple[str | int, ...]])
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise InvalidCursor("it is not a cursor of this listing") from error
+        if fingerprint != listing.fingerprint() or not _fits(listing, after):
+            raise InvalidCursor("it belongs to a listing with other filters")
+        return after
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1_000_000)
+
+
+def _fits(listing: Listing, after: tuple[Scalar, ...]) -> bool:
+    """Whether a position has the shape of this listing's index entries: strings, creation time, code."""
+    shape = [str, int, str] if listing.tag is not None or _base_of(listing.state) is not None else [int, str]
+    return [type(part) for part in after] == shape
+
+
+def _base_of(state: LinkState | None) -> BaseState | None:
+    """Return the stored state that a wanted state is found under; None looks at all that are not deleted."""
+    if state is None:
+        return None
+    return {LinkState.DISABLED: BaseState.DISABLED, LinkState.DELETED: BaseState.DELETED}.get(state, BaseState.ACTIVE)
+
+
+def _matches(one: Snapshot, listing: Listing, now: int) -> bool:
+    state_fits = listing.state is None or one.state(now) is listing.state
+    return state_fits and (listing.tag is None or listing.tag in one.link.tags)

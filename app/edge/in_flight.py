@@ -27,13 +27,14 @@ class Requests:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.tasks: set[asyncio.Task[Any] | None] = set()
-        self.cancelled: set[asyncio.Task[Any]] = set()
+        self.draining = False
+        """Shutdown began: whoever cancels a request now, we or the server, means the shutdown."""
 
     def cancel(self) -> int:
         """Cancel every request under way; each that has not answered yet answers 503. Returns how many."""
+        self.draining = True
         for task in self.tasks:
             if task is not None:
-                self.cancelled.add(task)
                 task.cancel("the server is shutting down")
         return len(self.tasks)
 
@@ -59,11 +60,10 @@ class InFlight(Layer):
         self._add(asyncio.current_task(self._requests.loop))
 
     def rescue(self, x: Exchange, error: BaseException) -> ASGIApp | None:
-        """Answer for a request that `Requests.cancel` ended; any other cancellation is not ours to answer."""
+        """Answer for a request that the shutdown cancelled; any other cancellation is not ours to answer."""
         task = asyncio.current_task()
-        if not isinstance(error, asyncio.CancelledError) or task is None or task not in self._requests.cancelled:
+        if not isinstance(error, asyncio.CancelledError) or task is None or not self._requests.draining:
             return None
-        self._requests.cancelled.discard(task)
         task.uncancel()
         return self._problems.respond(_STOPPING, x.scope)
 

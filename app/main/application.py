@@ -113,6 +113,7 @@ class Application:
     def drain(self) -> None:
         """Shutdown began: no new traffic, and a request still under way after the drain timeout is cancelled."""
         self._health.drain()
+        self._requests.draining = True
         asyncio.get_running_loop().call_later(self._settings.server.drain_timeout, self._requests.cancel)
 
     async def close(self) -> None:

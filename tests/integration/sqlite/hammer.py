@@ -1,4 +1,4 @@
-# ruff: noqa: T201 - its output is what the tests read
+
 """A process that commits as fast as it can, for tests that race it, starve it of disk or kill it.
 
 python hammer.py race PATH BASE SECONDS     waits for a line; prints its commits and waits as JSON

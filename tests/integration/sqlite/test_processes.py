@@ -42,7 +42,7 @@ async def test_two_saturating_processes_take_fair_turns(path: Path) -> None:
         return [json.loads(process.communicate(timeout=60)[0]) for process in processes]
 
     figures = await asyncio.to_thread(race)
-    print(figures)  # noqa: T201 - shown with -s
+    print(figures)
     total = sum(each["commits"] for each in figures)
     assert [each["failed"] for each in figures] == [0, 0]
     assert min(each["commits"] for each in figures) >= 0.3 * total

@@ -1,0 +1,169 @@
+"""`astra serve` with the shortener: its exit codes, its lines, and what dies when."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Launcher, Process
+
+SERVERS = ["serve --http1", "serve --http2", "uvicorn", "hypercorn -w 0"]
+PARENTS = ["serve --workers 2", "serve --http2 --workers 2", "uvicorn --workers 2", "hypercorn -w 1", "hypercorn -w 2"]
+FAILURES = ["uvicorn", "uvicorn --workers 2", "hypercorn -w 0", "hypercorn -w 1", "hypercorn -w 2"]
+
+
+def begin(launch: Launcher, server: str, *, env: dict[str, str] | None = None) -> Process:
+    """Start `serve …` or a bare server's command."""
+    name, *options = server.split()
+    return launch.serve(*options, env=env) if name == "serve" else launch.bare(server, env=env)
+
+
+def create(process: Process, url: str) -> str:
+    """Create a link and return its code."""
+    connection = process.connection()
+    connection.request("POST", "/v1/links", json.dumps({"url": url}), {"content-type": "application/json"})
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    assert response.status == 201, body
+    code: str = body["code"]
+    return code
+
+
+def follow(process: Process, code: str) -> str | None:
+    """Where a code redirects to."""
+    connection = process.connection()
+    connection.request("GET", f"/{code}")
+    location = connection.getresponse().getheader("location")
+    connection.close()
+    return location
+
+
+def lines(process: Process) -> list[str]:
+    """What it complained of, line by line; a traceback anywhere is a failure."""
+    assert "Traceback" not in process.stderr
+    return process.stderr.splitlines()
+
+
+@pytest.mark.parametrize("server", [*SERVERS, *PARENTS])
+def test_a_link_is_created_and_followed(launch: Launcher, server: str) -> None:
+    """A created link redirects, and SIGTERM then ends the service and frees the port."""
+    process = begin(launch, server).ready()
+    assert follow(process, create(process, "https://example.com/a?b=c")) == "https://example.com/a?b=c"
+    process.signal(signal.SIGTERM)
+    code = process.code()
+    assert not process.listening()
+    if server.startswith("serve"):
+        assert code == 0
+        assert lines(process) == []
+
+
+@pytest.mark.parametrize("protocol", ["--http1", "--http2"])
+def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launcher, protocol: str) -> None:
+    """One line on stdout names address, protocol, workers and store; SIGINT ends with code 0."""
+    process = launch.serve(protocol, "--workers", "2").ready()
+    name = {"--http1": "http/1.1", "--http2": "http/2"}[protocol]
+    store = "store sqlite:./data/astra.db"
+    assert process.stdout == f"astra: serving http://127.0.0.1:{process.port} ({name}, 2 workers, {store})\n"
+    os.killpg(process.popen.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them at once
+    assert process.code() == 0
+    assert lines(process) == []
+
+
+def test_serve_ends_with_2_for_each_problem_of_the_settings(launch: Launcher) -> None:
+    """Settings that cannot be used are one line each, all at once, with code 2."""
+    wrong = {"ASTRA_SERVER__PROT": "1", "ASTRA_STORE__READERS": "none"}
+    process = launch.serve(env=wrong)
+    assert process.code() == 2
+    assert len(lines(process)) == 2
+    assert all(line.startswith("astra: settings: ") for line in lines(process))
+
+
+def test_serve_ends_with_1_for_a_store_that_cannot_be_opened(launch: Launcher, tmp_path: Path) -> None:
+    """A store that cannot be opened is one line that names it, with code 1."""
+    file = tmp_path / "not-a-database"
+    file.write_text("this is a text and no database, however long one reads in it " * 100)
+    process = launch.serve(env={"ASTRA_STORE__URL": f"sqlite:{file}"})
+    assert process.code() == 1
+    assert len(lines(process)) == 1
+    assert str(file) in process.stderr
+
+
+def test_serve_ends_with_1_for_a_port_that_is_taken(launch: Launcher) -> None:
+    """A port that somebody listens on is one line that names it, with code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = launch.serve("--port", str(port))
+        assert process.code() == 1
+    assert lines(process) == [f"astra: cannot listen on 127.0.0.1:{port}: address already in use"]
+
+
+def test_serve_ends_with_1_when_its_workers_cannot_start(launch: Launcher, tmp_path: Path) -> None:
+    """What only a worker can find out is one line too, with code 1."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    process = launch.serve("--workers", "2", env={"ASTRA_CLICKS__JOURNAL": str(blocked / "journal")})
+    assert process.code() == 1
+    assert len(lines(process)) == 1
+    assert lines(process)[0].startswith("astra: ")
+
+
+@pytest.mark.parametrize("server", FAILURES)
+def test_a_bare_server_with_wrong_settings_says_so_and_ends(launch: Launcher, server: str) -> None:
+    """Under a server's own command wrong settings are a clear line, and no half-started worker stays."""
+    process = begin(launch, server, env={"ASTRA_STORE__READERS": "none"})
+    process.code()
+    process.until("free", lambda: not process.listening(), running=False)
+    assert any("store.readers" in line for line in lines(process))
+
+
+@pytest.mark.parametrize("server", PARENTS)
+def test_workers_whose_parent_was_killed_free_the_port(launch: Launcher, server: str) -> None:
+    """`kill -9` of the parent ends its workers, and the port is free."""
+    process = begin(launch, server).ready()
+    process.signal(signal.SIGKILL)
+    process.code()
+    process.until("free", lambda: not process.listening(), running=False)
+
+
+@pytest.mark.parametrize("protocol", ["--http1", "--http2"])
+def test_a_killed_worker_is_replaced_while_the_other_serves(launch: Launcher, protocol: str) -> None:
+    """With one of two workers killed every new request is answered, and a second worker is there again."""
+    process = launch.serve(protocol, "--workers", "2").ready()
+    code = create(process, "https://example.com/")
+    process.until("two workers", lambda: len(process.workers()) == 2)
+    before = process.workers()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    process.until("gone", lambda: not Path(f"/proc/{victim}").exists())
+    for _ in range(20):
+        assert follow(process, code) == "https://example.com/"
+    process.until("replaced", lambda: len(process.workers()) == 2)
+    assert len(process.workers() & before) == 1
+    assert f"astra: worker {victim} was killed by SIGKILL; starting another in 0.1 s" in lines(process)
+
+
+@pytest.mark.parametrize("server", ["serve --http1", "serve --http2", "uvicorn", "hypercorn -w 0", "hypercorn -w 1"])
+def test_a_request_in_flight_at_sigterm_is_answered(launch: Launcher, server: str) -> None:
+    """A request whose body is still on its way when SIGTERM comes is answered, and its link is kept."""
+    process = begin(launch, server).ready()
+    body = json.dumps({"url": "https://example.com/late", "code": "late-one"}).encode()
+    with socket.create_connection(("127.0.0.1", process.port or 0), timeout=30) as client:
+        head = "POST /v1/links HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
+        client.sendall(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body[:10])
+        follow(process, "unknown")  # answered after it: by now the first request is being handled
+        threading.Timer(0.5, client.sendall, (body[10:],)).start()
+        process.signal(signal.SIGTERM)
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 201")
+    process.code()
+    again = launch.serve(env={"ASTRA_STORE__URL": f"sqlite:{process.folder}/data/astra.db"}).ready()
+    assert follow(again, "late-one") == "https://example.com/late"

@@ -1,0 +1,120 @@
+"""The command line: what it refuses, and how flags become settings."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.cli.command import parser
+from app.cli.listener import ListenError, listen
+from app.cli.serve import Plan, decide, overrides, ready_line, without_credentials
+from app.settings import Server, Settings
+from astra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAN = Plan(protocol="http1", host="127.0.0.1", port=0, workers=1, drain=4.0, store="sqlite:./data/astra.db")
+
+
+def test_flags_become_the_variables_of_the_same_settings() -> None:
+    """A flag is handed on as the environment variable of its setting; a flag not given leaves the setting alone."""
+    options = parser().parse_args(["serve", "--http2", "--workers", "2", "--port", "0"])
+    assert overrides(options) == {
+        "ASTRA_SERVER__PROTOCOL": "http2",
+        "ASTRA_SERVER__WORKERS": "2",
+        "ASTRA_SERVER__PORT": "0",
+    }
+    assert overrides(parser().parse_args(["serve"])) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["serve", "--http1", "--http2"],
+        ["serve", "--workers", "0"],
+        ["serve", "--workers", "two"],
+        ["serve", "--port", "65536"],
+        ["serve", "--port", "-1"],
+        ["serve", "--port", "٣"],
+    ],
+)
+def test_a_command_line_that_cannot_be_used_exits_with_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong command line exits with code 2 and names the fault."""
+    with pytest.raises(SystemExit) as raised:
+        parser().parse_args(arguments)
+    assert raised.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    """A port that somebody listens on is named in the error, with the reason."""
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"^cannot listen on 127\.0\.0\.1:{port}: address already in use$"):
+            listen("127.0.0.1", port)
+
+
+def test_an_unknown_host_is_one_clear_line() -> None:
+    """A host that has no address is named in the error."""
+    with pytest.raises(ListenError, match=r"^cannot listen on nowhere\.invalid:80: unknown host$"):
+        listen("nowhere.invalid", 80)
+
+
+def test_the_listener_is_inherited_and_listens() -> None:
+    """The socket accepts connections at once and survives an exec."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
+        assert listener.get_inheritable()
+        assert stat.S_ISSOCK(__import__("os").fstat(listener.fileno()).st_mode)
+
+
+def test_the_ready_line_says_where_and_what() -> None:
+    """The line names the real port, the protocol, the workers and the store."""
+    assert ready_line(PLAN, 8080) == (
+        "serving http://127.0.0.1:8080 (http/1.1, 1 worker, store sqlite:./data/astra.db)"
+    )
+
+
+def test_the_ready_line_with_tls_on_ipv6() -> None:
+    """IPv6 stands in brackets, TLS is https, several workers are counted."""
+    plan = Plan(protocol="http2", host="::1", port=0, workers=2, drain=4.0, store="memory:", tls=True)
+    assert ready_line(plan, 443) == "serving https://[::1]:443 (http/2, 2 workers, store memory:)"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:./data/a@b.db", "sqlite:./data/a@b.db"),
+        ("mongodb://user:pass@db:27017/astra", "mongodb://db:27017/astra"),
+        ("mongodb://u:p@ss@db/astra?tls=true", "mongodb://db/astra?tls=true"),
+    ],
+)
+def test_the_store_is_shown_without_credentials(url: str, shown: str) -> None:
+    """A password in the store's URL is never printed."""
+    assert without_credentials(url) == shown
+
+
+def test_hypercorn_file_decides_tls(tmp_path: Path) -> None:
+    """Under HTTP/2 the settings folder's hypercorn.toml is used, and a certificate in it means https."""
+    file = tmp_path / "hypercorn.toml"
+    settings = Settings(server=Server(protocol="http2"))
+    environ = {"ASTRA_SETTINGS": str(tmp_path)}
+    assert decide(settings, environ).hypercorn is None
+    file.write_text('certfile = "a"\nkeyfile = "b"\n')
+    plan = decide(settings, environ)
+    assert (plan.hypercorn, plan.tls) == (file, True)
+    assert decide(Settings(), environ).hypercorn is None
+
+
+def test_a_broken_hypercorn_file_is_a_settings_problem(tmp_path: Path) -> None:
+    """A TOML file that cannot be read is one problem that names the file."""
+    (tmp_path / "hypercorn.toml").write_text("certfile = \n")
+    with pytest.raises(ConfigError, match=r"hypercorn\.toml: "):
+        decide(Settings(server=Server(protocol="http2")), {"ASTRA_SETTINGS": str(tmp_path)})

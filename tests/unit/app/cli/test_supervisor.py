@@ -1,0 +1,207 @@
+"""The parent of the workers, with real child processes that only pretend to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.cli.supervisor import RestartPolicy, StartFailed, Supervisor
+from app.cli.worker import Worker, describe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+READY = """
+import os, pathlib, signal, socket, sys
+link = socket.socket(fileno=int(os.environ["_ASTRA_PARENT_LINK"]))
+pathlib.Path(sys.argv[1], str(os.getpid())).touch()
+"""
+SERVES = READY + "link.sendall(b'ready\\n'); signal.pause()"
+STUBBORN = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN); link.sendall(b'ready\\n')\nwhile 1: signal.pause()"
+REFUSES = READY + "link.sendall(b'the store is away\\n'); sys.exit(1)"
+CRASHES = READY + "sys.exit(7)"
+SILENT = READY + "signal.pause()"
+ORPHAN = READY + "link.sendall(b'ready\\n'); link.recv(1); pathlib.Path(sys.argv[1], 'orphan').touch()"
+QUICK = RestartPolicy(first_pause=0.01, longest_pause=0.02, start_timeout=0.5)
+
+
+class Trial:
+    """A supervisor over children that run `script`, and all it said."""
+
+    def __init__(self, folder: Path, script: str, *, workers: int = 1, stop_timeout: float = 5.0) -> None:
+        self.said: list[str] = []
+        self.ready = asyncio.Event()
+        self.folder = folder
+        self.supervisor = Supervisor(
+            [sys.executable, "-S", "-c", script, str(folder)],
+            workers=workers,
+            fds=(),
+            environ=os.environ,
+            stop_timeout=stop_timeout,
+            on_ready=self.ready.set,
+            say=self.said.append,
+            policy=QUICK,
+        )
+        self.task: asyncio.Task[None] | None = None
+
+    def pids(self) -> set[int]:
+        """Every child that was ever started."""
+        return {int(path.name) for path in self.folder.iterdir() if path.name.isdigit()}
+
+    async def serve(self) -> None:
+        """Run until the first worker is ready."""
+        self.task = asyncio.create_task(self.supervisor.run())
+        async with asyncio.timeout(10):
+            await self.ready.wait()
+
+    async def end(self) -> None:
+        """Stop, and wait for the end."""
+        self.supervisor.stop()
+        assert self.task is not None
+        await asyncio.wait_for(self.task, 10)
+
+
+@pytest.fixture
+async def trial(tmp_path: Path) -> AsyncIterator[Callable[..., Trial]]:
+    """Make trials; whatever they started is gone afterwards."""
+    made: list[Trial] = []
+
+    def make(script: str, **options: float) -> Trial:
+        made.append(Trial(tmp_path, script, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.task is not None and not one.task.done():
+            await one.end()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Poll until `condition` holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is the state of other processes
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_starts_every_worker_after_the_first_is_ready(trial: Callable[..., Trial]) -> None:
+    """The first worker starts alone, then the rest, and all end with the supervisor."""
+    one = trial(SERVES, workers=3)
+    await one.serve()
+    assert len(one.pids()) == 1
+    await until(lambda: len(one.pids()) == 3)
+    await one.end()
+    assert not any(map(alive, one.pids()))
+    assert one.said == []
+
+
+async def test_replaces_a_killed_worker(trial: Callable[..., Trial]) -> None:
+    """A worker that is killed is named and replaced while the other one stays."""
+    one = trial(SERVES, workers=2)
+    await one.serve()
+    await until(lambda: len(one.pids()) == 2)
+    victim, other = sorted(one.pids())
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: len(one.pids()) == 3)
+    assert alive(other)
+    assert one.said == [f"worker {victim} was killed by SIGKILL; starting another in 0.0 s"]
+
+
+async def test_gives_up_with_the_reason_when_no_worker_can_start(trial: Callable[..., Trial]) -> None:
+    """A worker that refuses to start is tried three times, and its reason is the error, said by nobody else."""
+    one = trial(REFUSES, workers=2)
+    with pytest.raises(StartFailed, match=r"^the store is away$"):
+        await one.supervisor.run()
+    assert len(one.pids()) == 3
+    assert one.said == []
+    assert not one.ready.is_set()
+
+
+async def test_gives_up_with_the_exit_code_of_a_silent_crash(trial: Callable[..., Trial]) -> None:
+    """A worker that dies before it is ready, saying nothing, is described by its exit code."""
+    with pytest.raises(StartFailed, match=r"^a worker ended with code 7 before it was ready$"):
+        await trial(CRASHES).supervisor.run()
+
+
+async def test_a_worker_that_is_never_ready_is_killed(trial: Callable[..., Trial]) -> None:
+    """A worker that says nothing within the start timeout counts as failed and does not stay."""
+    one = trial(SILENT)
+    with pytest.raises(StartFailed, match=r"not ready after 0\.5 s"):
+        await one.supervisor.run()
+    assert not any(map(alive, one.pids()))
+
+
+async def test_failing_replacements_do_not_stop_a_worker_that_serves(
+    tmp_path: Path, trial: Callable[..., Trial]
+) -> None:
+    """While one worker serves, replacements that cannot start are tried on and on, past the number of attempts."""
+    script = SERVES.replace("link.sendall", "len(os.listdir(sys.argv[1])) > 1 and sys.exit(9); link.sendall")
+    one = trial(script, workers=2)
+    await one.serve()
+    await until(lambda: len(one.pids()) > QUICK.attempts + 2)
+    assert one.task is not None
+    assert not one.task.done()
+
+
+async def test_kills_workers_that_do_not_end_in_time(trial: Callable[..., Trial]) -> None:
+    """A worker that ignores the order to stop is killed after the stop timeout."""
+    one = trial(STUBBORN, stop_timeout=0.2)
+    await one.serve()
+    await one.end()
+    assert not any(map(alive, one.pids()))
+    assert one.said == ["1 of 1 workers did not end within 0.2 s and were killed"]
+
+
+async def test_sigterm_stops_it_and_its_workers(trial: Callable[..., Trial]) -> None:
+    """SIGTERM to the supervisor's process ends the run without an error; SIGHUP does nothing yet."""
+    one = trial(SERVES)
+    await one.serve()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: len(one.said) == 1)
+    assert one.task is not None
+    assert not one.task.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(one.task, 10)
+    assert not any(map(alive, one.pids()))
+
+
+async def test_the_link_ends_when_the_parent_lets_go(tmp_path: Path) -> None:
+    """A worker reads end-of-file on its link as soon as the parent's end is closed."""
+    worker = await Worker.start([sys.executable, "-S", "-c", ORPHAN, str(tmp_path)], fds=(), environ=os.environ)
+    assert await worker.refusal(within=10) is None
+    worker._writer.close()
+    await until((tmp_path / "orphan").exists)
+    assert await worker.ended() == 0
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    """The pause before a replacement doubles with each death in a row, and is bounded."""
+    policy = RestartPolicy(first_pause=0.1, longest_pause=1.0)
+    assert [policy.pause(row) for row in (1, 2, 3, 4, 5, 5000)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "ended with code 0"),
+        (3, "ended with code 3"),
+        (-9, "was killed by SIGKILL"),
+        (-99, "was killed by signal 99"),
+    ],
+)
+def test_exit_codes_in_words(code: int, words: str) -> None:
+    """An exit code is described as a verb, with the signal's name."""
+    assert describe(code) == words

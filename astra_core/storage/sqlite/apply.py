@@ -22,12 +22,12 @@ __all__ = ["Applier"]
 _encode = msgspec.json.Encoder().encode
 
 _APPEND = (
-    "INSERT INTO events (stream, key, number, data) SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3 FROM events"
-    " WHERE stream = ?1 AND key = ?2 RETURNING number"
+    "INSERT INTO events (stream, key, number, data) SELECT ?, ?, coalesce(max(number), 0) + 1, ? FROM events"
+    " WHERE stream = ? AND key = ? RETURNING number"
 )
 _PUBLISH = "INSERT INTO outbox (topic, key, data) VALUES (?, ?, ?)"
 _CHANGE = (
-    "INSERT INTO changes (feed, seq, key) SELECT ?1, coalesce(max(seq), 0) + 1, ?2 FROM changes WHERE feed = ?1"
+    "INSERT INTO changes (feed, seq, key) SELECT ?, coalesce(max(seq), 0) + 1, ? FROM changes WHERE feed = ?"
     " RETURNING seq"
 )
 _POSITION = (
@@ -44,7 +44,7 @@ _ADD_MANY = (
     " ON CONFLICT DO UPDATE SET value = value + excluded.value"
 )
 _BALANCE = "SELECT value FROM counters WHERE name = ? AND key = ?"
-_TAKE = "UPDATE counters SET value = value - ?1 WHERE name = ?2 AND key = ?3 AND value >= ?1 RETURNING value"
+_TAKE = "UPDATE counters SET value = value - ? WHERE name = ? AND key = ? AND value >= ? RETURNING value"
 
 
 class Applier:
@@ -79,7 +79,7 @@ def _on(tables: Mapping[str, Table], method: Callable[..., int]) -> Callable[...
 
 
 def _append(connection: sqlite3.Connection, place: int, write: Append) -> int:
-    return _one(connection, _APPEND, (write.stream, write.key, write.data))
+    return _one(connection, _APPEND, (write.stream, write.key, write.data, write.stream, write.key))
 
 
 def _publish(connection: sqlite3.Connection, place: int, write: Publish) -> int:
@@ -87,7 +87,7 @@ def _publish(connection: sqlite3.Connection, place: int, write: Publish) -> int:
 
 
 def _change(connection: sqlite3.Connection, place: int, write: Change) -> int:
-    return _one(connection, _CHANGE, (write.feed, write.key))
+    return _one(connection, _CHANGE, (write.feed, write.key, write.feed))
 
 
 def _add(connection: sqlite3.Connection, place: int, write: Add) -> int:
@@ -106,7 +106,7 @@ def _add(connection: sqlite3.Connection, place: int, write: Add) -> int:
 
 
 def _take(connection: sqlite3.Connection, place: int, write: Take) -> int:
-    rows = connection.execute(_TAKE, (write.amount, write.counters, write.key)).fetchall()
+    rows = connection.execute(_TAKE, (write.amount, write.counters, write.key, write.amount)).fetchall()
     if not rows:
         raise CommitConflict(ConflictReason.EXHAUSTED, write=place, key=write.key)
     left = int(rows[0][0])

@@ -38,8 +38,8 @@ _encode = msgspec.json.Encoder().encode
 
 _COUNTS = "SELECT c.key, c.value FROM json_each(?) AS k CROSS JOIN counters AS c ON c.name = ? AND c.key = k.value"
 _ENDS = (
-    "SELECT coalesce((SELECT min(seq) FROM changes WHERE feed = ?1), 1),"
-    " coalesce((SELECT max(seq) FROM changes WHERE feed = ?1), 0)"
+    "SELECT coalesce((SELECT min(seq) FROM changes WHERE feed = ?), 1),"
+    " coalesce((SELECT max(seq) FROM changes WHERE feed = ?), 0)"
 )
 _CHANGES = "SELECT seq, key FROM changes WHERE feed = ? AND seq > ? ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE feed = ? AND seq <= ?"
@@ -169,7 +169,7 @@ class SqliteStore:
 
 
 def _ends(connection: sqlite3.Connection, feed: str) -> tuple[int, int]:
-    first, tip = connection.execute(_ENDS, (feed,)).fetchall()[0]
+    first, tip = connection.execute(_ENDS, (feed, feed)).fetchall()[0]
     return first, tip
 
 

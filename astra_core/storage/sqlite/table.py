@@ -50,7 +50,7 @@ class Table:
             + " WHERE key = ? AND version = ?"
         )
         self._version = f"SELECT version, multi FROM {name} WHERE key = ?"
-        self._delete = f"DELETE FROM {name} WHERE key = ?1 AND (?2 IS NULL OR version = ?2) RETURNING version, multi"
+        self._delete = f"DELETE FROM {name} WHERE key = ? AND version = coalesce(?, version) RETURNING version, multi"
         self._multi = {index.name: _Multi(shape, index) for index in shape.multi}
         self._holders = {index.name: _holder(shape, index) for index in shape.unique}
 

@@ -121,6 +121,12 @@ async def test_a_refused_commit_leaves_no_trace_of_any_kind_of_write(store: Stor
     assert (await store.find(Query(collection="things", index="tag"))).records == ()
     assert await store.counts("c", ["n", "m"]) == {"n": 5, "m": 0}
     assert await store.positions() == {"s": 1}
+    anew: list[Write] = [
+        Change(feed="f", key="k"),
+        Append(stream="e", key="k", data=b"1"),
+        Publish(topic="t", key="k", data=b"1"),
+    ]
+    assert await store.commit(anew) == (1, 1, 1)
 
 
 async def test_a_later_write_sees_what_an_earlier_one_did(store: Store) -> None:

@@ -1,4 +1,3 @@
-
 """A process that commits as fast as it can, for tests that race it, starve it of disk or kill it.
 
 python hammer.py race PATH BASE SECONDS     waits for a line; prints its commits and waits as JSON
@@ -65,7 +64,13 @@ async def race(path: str, base: str, seconds: str) -> None:
         end = time.monotonic() + float(seconds)
         await asyncio.gather(*(committer(int(base) + n, end) for n in range(COMMITTERS)))
     waits.sort()
-    figures = {"commits": len(waits), "failed": failed, "p99": waits[int(len(waits) * 0.99)], "max": waits[-1]}
+    figures = {
+        "commits": len(waits),
+        "failed": failed,
+        "mean": sum(waits) / len(waits),
+        "p99": waits[int(len(waits) * 0.99)],
+        "max": waits[-1],
+    }
     print(json.dumps(figures), flush=True)
 
 

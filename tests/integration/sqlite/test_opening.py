@@ -15,7 +15,7 @@ import pytest
 
 import astra_core
 from astra_core.errors import StorageError, StoreUnavailable
-from astra_core.sqlite import Schema
+from astra_core.sqlite import Limits, Schema
 from tests.integration.sqlite.rows import ids, insert
 
 if TYPE_CHECKING:
@@ -89,6 +89,21 @@ async def test_a_schema_moves_forward_only(engine: Callable[..., Any], path: Pat
         async with engine(path, schema=new) as database:
             assert await database.read(lambda c: c.execute("SELECT id, note FROM rows").fetchall()) == [(1, None)]
     assert "schema version 2" in str(await fails(engine, path, schema=old))
+
+
+async def test_opening_waits_for_a_lock_up_to_its_deadline(engine: Callable[..., Any], path: Path) -> None:
+    """Beside a process that holds the write lock, opening goes on once it is free, or is refused in time."""
+    async with engine(path):
+        pass
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    refused = await fails(engine, path, limits=Limits(deadline=0.05))
+    assert isinstance(refused, StoreUnavailable)
+    assert "locked" in str(refused)
+    asyncio.get_running_loop().call_later(0.05, other.execute, "ROLLBACK")
+    async with engine(path) as database:
+        await database.write(insert(1))
+    other.close()
 
 
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(engine: Callable[..., Any], path: Path) -> None:

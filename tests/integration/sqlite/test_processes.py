@@ -28,7 +28,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 async def test_two_saturating_processes_take_fair_turns(path: Path) -> None:
-    """Each makes at least 30 % of the commits, no unit meets its deadline, and none waits for most of the run."""
+    """Each makes at least 30 % of the commits, no unit meets its deadline, and long waits are rare."""
 
     def race() -> list[dict[str, float]]:
         processes = [start("race", path, base, SECONDS) for base in (0, 10**9)]
@@ -47,6 +47,7 @@ async def test_two_saturating_processes_take_fair_turns(path: Path) -> None:
     assert [each["failed"] for each in figures] == [0, 0]
     assert min(each["commits"] for each in figures) >= 0.3 * total
     assert max(each["max"] for each in figures) < 0.3 * SECONDS
+    assert max(each["max"] / each["mean"] for each in figures) < 80
     connection = sqlite3.connect(path)
     assert len(ids(connection)) == total
     connection.close()

@@ -26,17 +26,16 @@ def test_no_query_sorts_or_scans_a_table() -> None:
     shapes = Catalogue([THINGS]).shapes
     connection = sqlite3.connect(":memory:")
     schema(shapes).ensure(connection)
-    for name, prefix, below, after, descending in product(
-        ("place", "slug", "tag", "alias"), range(4), *([(False, True)] * 3)
-    ):
-        if below and prefix == 3:
+    flags = (False, True)
+    kinds = product(("place", "slug", "tag", "alias"), range(4), flags, flags, flags)
+    for kind in (_Kind("things", *each) for each in kinds):
+        if kind.below and kind.prefix == 3:
             continue
-        kind = _Kind("things", name, prefix, below, after, descending)
         for statement in _build(shapes["things"], kind):
             values = ["x"] * statement.count("?")
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
             assert not [step for step in plan if step.startswith("SCAN r")], (statement, plan)
-            if prefix or below or after:
+            if kind.prefix or kind.below or kind.after:
                 assert not [step for step in plan if step.startswith("SCAN e")], (statement, plan)
     connection.close()

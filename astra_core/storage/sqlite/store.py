@@ -174,12 +174,17 @@ def _ends(connection: sqlite3.Connection, feed: str) -> tuple[int, int]:
 
 
 def _changes(connection: sqlite3.Connection, feed: str, after: int, limit: int) -> Changes:
-    """Read rows first: as numbers have no holes, the ends are needed only when the next number is not there."""
+    """Read rows first: as numbers have no holes, the ends are needed only when the next number is not there.
+
+    The two statements see two moments. A change committed between them must not be skipped, so without a gap the
+    reader goes on from where it was.
+    """
     rows = connection.execute(_CHANGES, (feed, after, limit)).fetchall()
     if rows and rows[0][0] == after + 1:
         return Changes(tuple([key for _, key in rows]), rows[-1][0])
     first, tip = _ends(connection, feed)
-    return Changes((), tip, gap=after > tip or after + 1 < first)
+    gap = after > tip or after + 1 < first
+    return Changes((), tip if gap else after, gap=gap)
 
 
 def _trim(connection: sqlite3.Connection, feed: str, keep: int) -> int:

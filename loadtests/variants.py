@@ -1,0 +1,51 @@
+"""What can be measured, by name. A new way to build the stack is one more entry here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["BARE", "ECHO", "OURS", "RAW", "REDIRECTS", "Variant", "chosen"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One application under load.
+
+    `target` is what uvicorn is given. `shortener` says that it is the service: it gets a store and a journal of its
+    own, a link is made through its API first, and its visits are counted afterwards. `settings` are the variables that
+    make this variant of the service different.
+    """
+
+    name: str
+    target: str
+    shortener: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def environ(self, folder: Path) -> dict[str, str]:
+        """Return the variables of the service, with store and journal in `folder`; none for a reference."""
+        if not self.shortener:
+            return {}
+        own = {"ASTRA_STORE__URL": f"sqlite:{folder / 'astra.db'}", "ASTRA_CLICKS__JOURNAL": str(folder / "journal")}
+        return {"ASTRA_LOG__LEVEL": "warning", **own, **self.settings}
+
+
+OURS = Variant(name="ours", target="app:asgi", shortener=True)
+BARE = Variant(name="bare", target="loadtests.reference:bare_redirect")
+RAW = Variant(name="raw", target="loadtests.reference:raw_redirect")
+ECHO = Variant(name="echo", target="loadtests.reference:bare_echo")
+
+REDIRECTS: Mapping[str, Variant] = {variant.name: variant for variant in (OURS, BARE, RAW)}
+"""Applications that answer redirects."""
+
+
+def chosen(names: Sequence[str]) -> list[Variant]:
+    """Return redirect variants by name; the first three, which the ratios need, are always among them."""
+    unknown = [name for name in names if name not in REDIRECTS]
+    if unknown:
+        raise ValueError(f"no such variant: {', '.join(unknown)}; known: {', '.join(REDIRECTS)}")
+    return [variant for variant in REDIRECTS.values() if variant in (OURS, BARE, RAW) or variant.name in names]

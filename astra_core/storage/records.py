@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from astra_core.storage.writes import Scalar
 
@@ -33,8 +35,7 @@ class Collection:
     indexes: tuple[Index, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One record as stored: `version` starts at 1 and grows by 1 with each replace."""
 
     key: str
@@ -63,8 +64,7 @@ class Query:
     scan: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Records in order, and `next`: where the following page begins (a full entry with its key), None at the end."""
 
     records: tuple[Record, ...]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from app.clicks.segment import HEADER_SIZE, Batch
+from app.clicks.segment import Batch
 from astra_core.errors import AstraError
 from astra_core.storage.writes import Add, Forget
 
@@ -33,8 +33,9 @@ class ClickCounter:
     """Applies the journal to the counters in `store`.
 
     After a crash the position in the store says where the next owner of the segment goes on, and a batch at or below it
-    changes nothing; so every stored click is counted once, whenever the process was killed. Counts for metrics:
-    `counted` clicks, `failures` of commits.
+    changes nothing; so every stored click is counted once, whenever the process was killed. A batch whose commit did
+    not return (it failed, or the caller was cancelled while it was on its way) is handed over again as it was: only the
+    very same batch is sure to be skipped if it did happen. Counts for metrics: `counted` clicks, `failures` of commits.
     """
 
     def __init__(self, journal: Journal, store: Store, *, clock: Clock) -> None:
@@ -43,6 +44,7 @@ class ClickCounter:
         self._journal = journal
         self._store = store
         self._clock = clock
+        self._failing = ""
 
     async def run(self, *, interval: float, adopt_interval: float) -> None:
         """Run for ever: count every `interval` seconds, adopt orphans every `adopt_interval`."""
@@ -53,9 +55,12 @@ class ClickCounter:
                     next_adoption = self._clock.monotonic() + adopt_interval
                     await self.adopt()
                 await self.count()
-            except AstraError as error:
+                self._failing = ""
+            except (AstraError, OSError) as error:
                 self.failures += 1
-                logger.warning("clicks wait to be counted: %s", error)
+                if str(error) != self._failing:  # once, not at every try
+                    logger.warning("clicks wait to be counted: %s", error)
+                self._failing = str(error)
             except Exception:
                 self.failures += 1
                 logger.exception("counting clicks")
@@ -63,34 +68,46 @@ class ClickCounter:
 
     async def adopt(self) -> int:
         """Take over orphaned segments, each at the position the store has for it; returns how many."""
-        positions = await self._store.positions()  # first: with the store away, orphans stay for somebody else
-        adopted = await self._journal.adopt()
-        for segment in adopted:
-            segment.applied = positions.get(segment.name, HEADER_SIZE)
-        return len(adopted)
+        return await self._journal.adopt(self._store.positions)
 
     async def count(self) -> None:
         """Apply everything that is in the journal now, oldest segment first, and remove what is done with."""
         for segment in self._journal.pending:
+            if segment not in self._journal.pending:
+                continue  # it was dropped over quota while another one was counted
             self._journal.in_use = segment
             try:
                 await self._count_segment(segment)
             finally:
                 self._journal.in_use = None
+        await self._forget()
+
+    async def finish(self) -> None:
+        """Count what is left at the end of the process, and remove the current segment with the others."""
+        self._journal.seal()
+        await self.count()
 
     async def _count_segment(self, segment: Segment) -> None:
         while True:
-            batch = await self._gather(segment)
+            batch = segment.claimed or await self._gather(segment)
             if not batch.events:
                 break
             add = Add(counters=VISITS, amounts=batch.visits, source=segment.name, position=batch.position)
+            segment.claimed = batch
             await self._store.commit([add])
+            segment.claimed = None
             segment.applied = batch.position
             self.counted += batch.events
         # Nothing was awaited since the last read: a segment that is sealed now was sealed when it was read.
         if self._journal.is_sealed(segment):
             await self._journal.remove(segment)
-            await self._store.commit([Forget(source=segment.name)])
+
+    async def _forget(self) -> None:
+        """Drop the positions of segments that are gone; those of which the store does not hear now, it hears later."""
+        names = tuple(self._journal.removed)
+        if names:
+            await self._store.commit([Forget(source=name) for name in names])
+            del self._journal.removed[: len(names)]
 
     async def _gather(self, segment: Segment) -> Batch:
         """Read slices until the commit is big enough or the segment has no more."""

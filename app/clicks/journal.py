@@ -14,10 +14,10 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from app.clicks.segment import SUFFIX, Segment
+from app.clicks.segment import HEADER_SIZE, SUFFIX, Segment, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from astra_core.clock import Clock
@@ -31,8 +31,13 @@ logger = logging.getLogger(__name__)
 
 _POOL_DEADLINE = 10.0
 _NAME_BYTES = 16
-_UNLIMITED = 1 << 62
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG}
+_SLICE = 500
+"""Events of a segment over quota that are counted before the loop is let go: about 0.4 ms."""
+_UNBORN_AGE = 60.0
+"""Seconds after which a segment that is still being made has lost its maker; making one takes milliseconds."""
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
+_SYNC_SHARE = 0.75
+"""Part of the sync interval after which a sync begins: what is recorded meanwhile is safe only when it has ended."""
 
 
 class Journal:
@@ -65,10 +70,17 @@ class Journal:
         self._current: Segment | None = None
         self._spare: Segment | None = None
         self._sealed: deque[Segment] = deque()
+        # Both are filled in the pool's thread, so that what it did for a caller who had left by then is not forgotten.
+        self._made: deque[Segment] = deque()
+        self._orphans: deque[Segment] = deque()
+        self._unreadable: set[str] = set()
         self._spare_wanted = asyncio.Event()
-        self._disk_refused = False
+        self._refused = False
+        self._sync_failed = False
         self.in_use: Segment | None = None
         """The segment being counted just now; it must not be dropped under its reader."""
+        self.removed: list[str] = []
+        """Names of segments that are gone for good, whose positions the store may forget."""
 
     async def open(self) -> None:
         """Make the folder and the first segment; with no room on the disk the journal opens all the same, and drops."""
@@ -105,21 +117,27 @@ class Journal:
         if self._spare is not None:
             return
         try:
-            fits = await self._in_pool(self._fits)
-            if not fits and not await self._drop_oldest():
-                return
-            self._spare = await self._in_pool(self._create)
-            self._disk_refused = False
+            if not self._made:
+                while not await self._in_pool(self._fits):
+                    if not await self._drop_oldest():
+                        self._refuse("the quota is used up")
+                        return
+                await self._in_pool(self._create)
+            self._spare = self._made.popleft()
+            self._refused = False
         except OSError as error:
             if error.errno not in _DISK:
                 raise
-            if not self._disk_refused:  # once, not at every try
-                logger.error("click journal %s: no room for a segment (%s)", self.folder, error.strerror)
-            self._disk_refused = True
+            self._refuse(str(error))
 
-    def _create(self) -> Segment:
+    def _refuse(self, reason: str) -> None:
+        if not self._refused:  # once, not at every try
+            logger.error("click journal %s: no room for a segment (%s)", self.folder, reason)
+        self._refused = True
+
+    def _create(self) -> None:
         name = self._entropy(_NAME_BYTES)
-        return Segment.create(self.folder, size=self._segment_size, name=name, now=self._now())
+        self._made.append(Segment.create(self.folder, size=self._segment_size, name=name, now=self._now()))
 
     def _fits(self) -> bool:
         return self._bytes() + self._segment_size <= self._quota
@@ -135,13 +153,16 @@ class Journal:
         return total
 
     async def _drop_oldest(self) -> bool:
-        """Over quota the oldest whole segment goes, and its uncounted events are counted as lost."""
+        """Over quota this worker's oldest whole segment goes, and its uncounted events are counted as lost."""
         segment = next((s for s in self._sealed if s is not self.in_use), None)
         if segment is None:
             return False
         self._sealed.remove(segment)
-        lost = await self._in_pool(lambda: segment.read(segment.applied, limit=_UNLIMITED).events)
-        await self._in_pool(segment.remove)
+        lost, position = 0, segment.applied
+        while (batch := segment.read(position, limit=_SLICE)).events:
+            lost, position = lost + batch.events, batch.position
+            await asyncio.sleep(0)
+        await self._in_pool(lambda: self._remove(segment))
         self.lost += lost
         logger.error("click journal %s: over quota, %d clicks lost with segment %s", self.folder, lost, segment.name)
         return True
@@ -153,27 +174,57 @@ class Journal:
 
     @property
     def has_room(self) -> bool:
-        """Whether clicks can be stored now."""
-        return self._current is not None and (self._spare is not None or not self._disk_refused)
+        """Whether clicks go on being stored when the current segment is full."""
+        return self._spare is not None or (self._current is not None and not self._refused)
 
     def is_sealed(self, segment: Segment) -> bool:
         """Whether nothing will be appended to `segment` any more."""
         return segment is not self._current
 
-    async def adopt(self) -> list[Segment]:
-        """Take over the segments of workers that are gone; they join `pending`, and are returned."""
-        adopted = await self._in_pool(self._adopt)
-        self._sealed.extendleft(adopted)
-        return adopted
+    def seal(self) -> None:
+        """End the current segment, so that it goes once it is counted; a click still to come opens the spare."""
+        if self._current is not None:
+            self._sealed.append(self._current)
+            self._current = None
 
-    def _adopt(self) -> list[Segment]:
-        paths = sorted(self.folder.glob("*" + SUFFIX))
-        return [segment for path in paths if (segment := Segment.adopt(path)) is not None]
+    async def adopt(self, positions: Callable[[], Awaitable[Mapping[str, int]]]) -> int:
+        """Take over the segments of workers that are gone, each at its position; returns how many joined `pending`.
+
+        `positions` is asked when their locks are held: an owner that was alive when it answered could still move one.
+        When it raises, the segments wait for the next call.
+        """
+        await self._in_pool(self._lock_orphans)
+        if not self._orphans:
+            return 0
+        applied = await positions()
+        adopted = [self._orphans.popleft() for _ in range(len(self._orphans))]
+        for segment in adopted:
+            segment.applied = applied.get(segment.name, HEADER_SIZE)
+        self._sealed = deque(sorted((*adopted, *self._sealed), key=lambda segment: segment.created))
+        return len(adopted)
+
+    def _lock_orphans(self) -> None:
+        sweep(self.folder, before=self._now() - _UNBORN_AGE)
+        for path in self.folder.glob("*" + SUFFIX):
+            try:
+                segment = Segment.adopt(path)
+            except (OSError, ValueError) as error:  # one bad file must not keep the others from being counted
+                if path.name not in self._unreadable:
+                    logger.error("click journal: %s cannot be taken over: %s", path, error)
+                self._unreadable.add(path.name)
+                continue
+            if segment is not None:
+                self._orphans.append(segment)
 
     async def remove(self, segment: Segment) -> None:
         """Remove a sealed segment that was counted to its end."""
         self._sealed.remove(segment)
-        await self._in_pool(segment.remove)
+        await self._in_pool(lambda: self._remove(segment))
+
+    def _remove(self, segment: Segment) -> None:
+        segment.remove()
+        if segment.applied > HEADER_SIZE or segment.claimed is not None:
+            self.removed.append(segment.name)
 
     async def sync(self) -> None:
         """Make what was recorded survive a power cut."""
@@ -181,29 +232,51 @@ class Journal:
             await self._in_pool(segment.sync)
 
     async def keep(self, *, sync_interval: float) -> None:
-        """Run for ever: have a spare ready, and sync every `sync_interval` seconds."""
-        next_sync = self._clock.monotonic() + sync_interval
+        """Run for ever: have a spare ready, and sync so often that a cut takes no more than `sync_interval` seconds."""
+        next_sync = self._clock.monotonic() + sync_interval * _SYNC_SHARE
         while True:
+            wait = min(sync_interval / 4, max(0.0, next_sync - self._clock.monotonic()))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(sync_interval / 4):  # wait_for of 3.11 can lose a cancellation
+                async with asyncio.timeout(wait):  # wait_for of 3.11 can lose a cancellation
                     await self._spare_wanted.wait()
             self._spare_wanted.clear()
             try:
                 await self.prepare()
-                if self._clock.monotonic() >= next_sync:
-                    next_sync = self._clock.monotonic() + sync_interval
-                    await self.sync()
             except Exception:
                 logger.exception("click journal %s", self.folder)
+            if self._clock.monotonic() >= next_sync:
+                next_sync = self._clock.monotonic() + sync_interval * _SYNC_SHARE
+                await self._sync_or_say()
+
+    async def _sync_or_say(self) -> None:
+        try:
+            await self.sync()
+            self._sync_failed = False
+        except OSError as error:
+            if not self._sync_failed:  # once, not at every try
+                logger.error("click journal %s: not synced, a power cut may lose its clicks (%s)", self.folder, error)
+            self._sync_failed = True
+        except Exception:
+            logger.exception("click journal %s", self.folder)
 
     async def close(self) -> None:
         """Let go of every segment; what was not counted is adopted by another worker or at the next start."""
         segments = [*self.pending, *([self._spare] if self._spare else [])]
         self._sealed.clear()
         self._current = self._spare = None
-        for segment in segments:
-            done = segment.applied == segment.end
-            await self._in_pool(segment.remove if done else segment.close)
+        await self._in_pool(lambda: self._let_go(segments))
+
+    def _let_go(self, segments: Iterable[Segment]) -> None:
+        for segment in (*segments, *self._made, *self._orphans):
+            try:
+                if segment.applied == segment.end:
+                    segment.remove()
+                else:
+                    segment.close()
+            except OSError as error:
+                logger.warning("click journal: %s stays until the next start: %s", segment.path, error)
+        self._made.clear()
+        self._orphans.clear()
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         return await self._pool.run(work, deadline=_POOL_DEADLINE)

@@ -12,6 +12,7 @@ it ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -24,7 +25,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HEADER_SIZE", "SUFFIX", "Batch", "Segment"]
+__all__ = ["HEADER_SIZE", "SUFFIX", "Batch", "Segment", "sweep"]
 
 SUFFIX = ".seg"
 HEADER_SIZE = 32
@@ -52,17 +53,20 @@ class Segment:
     """A journal file, mapped.
 
     `end` is the number of its last event (`HEADER_SIZE` when there is none; the file's size when it was adopted and is
-    not read yet), `applied` the number of the last event known to be counted.
+    not read yet), `applied` the number of the last event known to be counted, `claimed` a batch that was handed to the
+    store and not acknowledged. `created` is in seconds since the Unix epoch.
     """
 
-    __slots__ = ("_fd", "_map", "_seed", "applied", "end", "name", "path", "size")
+    __slots__ = ("_fd", "_map", "_seed", "applied", "claimed", "created", "end", "name", "path", "size")
 
-    def __init__(self, path: Path, fd: int, mapped: mmap.mmap, name: bytes, end: int) -> None:
+    def __init__(self, path: Path, fd: int, mapped: mmap.mmap, name: bytes, *, created: int, end: int) -> None:
         self.path = path
         self.name = name.hex()
+        self.created = created
         self.size = len(mapped)
         self.end = end
         self.applied = HEADER_SIZE
+        self.claimed: Batch | None = None
         self._fd = fd
         self._map = mapped
         self._seed = crc32(name)
@@ -83,16 +87,18 @@ class Segment:
             os.fsync(fd)
             mapped = mmap.mmap(fd, size)
             unborn.rename(path)
+            sync_folder(folder)
         except BaseException:
-            unborn.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unborn.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             os.close(fd)
             raise
-        sync_folder(folder)
-        return cls(path, fd, mapped, name, HEADER_SIZE)
+        return cls(path, fd, mapped, name, created=int(now), end=HEADER_SIZE)
 
     @classmethod
     def adopt(cls, path: Path) -> Self | None:
-        """Take over a segment whose owner is gone; None while somebody holds it. Blocks.
+        """Take over a segment whose owner is gone; None while somebody holds it. Blocks. Raises `OSError`.
 
         A file that is no whole segment is empty to us: nothing in it was ever acknowledged.
         """
@@ -108,9 +114,9 @@ class Segment:
                 return None
             header = os.pread(fd, HEADER_SIZE, 0)
             if len(header) == HEADER_SIZE and header.startswith(_MAGIC):
-                name = _HEADER.unpack(header)[2]
-                return cls(path, fd, mmap.mmap(fd, status.st_size), name, status.st_size)
-            return cls(path, fd, mmap.mmap(-1, HEADER_SIZE), b"", HEADER_SIZE)
+                _, created, name = _HEADER.unpack(header)
+                return cls(path, fd, mmap.mmap(fd, status.st_size), name, created=created, end=status.st_size)
+            return cls(path, fd, mmap.mmap(-1, HEADER_SIZE), b"", created=int(status.st_mtime), end=HEADER_SIZE)
         except BlockingIOError:
             os.close(fd)
             return None
@@ -161,12 +167,33 @@ class Segment:
 
     def remove(self) -> None:
         """Unlink the file while holding its lock, sync the folder, then close. Blocks."""
-        self.path.unlink(missing_ok=True)
-        sync_folder(self.path.parent)
-        self.close()
+        try:
+            self.path.unlink(missing_ok=True)
+            sync_folder(self.path.parent)
+        finally:
+            self.close()
 
     def __repr__(self) -> str:
         return f"<Segment {self.name} {self.end}/{self.size}>"
+
+
+def sweep(folder: Path, *, before: float) -> int:
+    """Remove segments that died unborn with their creator and were last written before that wall time. Blocks.
+
+    The age comes before the lock: a creator at work must not find its file locked. Returns how many went.
+    """
+    swept = 0
+    for path in folder.glob("*" + _UNBORN):
+        with contextlib.suppress(OSError):  # it was born meanwhile, or is held, or cannot be removed now
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if os.fstat(fd).st_mtime < before:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                    swept += 1
+            finally:
+                os.close(fd)
+    return swept
 
 
 def sync_folder(folder: Path) -> None:

@@ -117,7 +117,7 @@ class Application:
         asyncio.get_running_loop().call_later(self._settings.server.drain_timeout, self._requests.cancel)
 
     async def close(self) -> None:
-        """Stop what runs, count what can be counted at once, and close in the opposite order of opening."""
+        """Stop what runs, count what can be counted at once, and close."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -125,12 +125,13 @@ class Application:
         self._tasks.clear()
         try:
             async with asyncio.timeout(_LAST_COUNT):
-                await self._counter.count()
+                await self._counter.finish()
         except (AstraError, OSError) as error:
             logger.warning("clicks stay in the journal for the next start: %s", error or "no time left")
-        await self._journal.close()
         await self._codes.close()
         await self._store.close()
+        # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
+        await self._journal.close()
         for pool in self._pools:
             await pool.close()
 

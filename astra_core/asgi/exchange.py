@@ -16,7 +16,8 @@ __all__ = ["Exchange"]
 class Exchange:
     """One HTTP request and its answer, seen by every hook of a chain.
 
-    `status` is 0 until `http.response.start` was sent; from then on no layer may answer any more.
+    `status` is 0 until `http.response.start` was handed to the server, so also in the `start` hooks, which may change
+    it; from then on no layer may answer any more.
     """
 
     __slots__ = ("_notes", "_send", "_starts", "receive", "scope", "status")
@@ -47,11 +48,13 @@ class Exchange:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send to the server, past the `start` hooks. A plain function: the server's own awaitable goes back."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            for start in self._starts:
-                start(self, message)
-        return self._send(message)
+        if message["type"] != "http.response.start":
+            return self._send(message)
+        for start in self._starts:
+            start(self, message)
+        sending = self._send(message)
+        self.status = message["status"]
+        return sending
 
     def __repr__(self) -> str:
         return f"<Exchange {self.scope.get('method')} {self.scope.get('path')!r} status={self.status}>"

@@ -22,6 +22,7 @@ StartHook: TypeAlias = Callable[[Exchange, "Message"], None]
 EnterHook: TypeAlias = Callable[[Exchange], "ASGIApp | None"]
 RescueHook: TypeAlias = Callable[[Exchange, BaseException], "ASGIApp | None"]
 LeaveHook: TypeAlias = Callable[[Exchange], None]
+Unwinding: TypeAlias = "tuple[int, RescueHook | None, LeaveHook | None]"
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +31,15 @@ class Layer:
     """Base of every middleware: override the hooks you need, all of them plain functions.
 
     * `enter(x)` before the application. It may return another application to run instead (a refusal, a queue).
-    * `start(x, message)` at `http.response.start`; it may change the message.
+    * `start(x, message)` at `http.response.start`; it may change the message. An answer that a `start` hook broke by
+      raising was not sent: a `rescue` may give another, which the hooks then see too.
     * `rescue(x, error)` when the inside raised. It may return an application to run now (a replay, a 504); that is
       ignored once the answer has begun, since nothing may answer twice.
     * `leave(x)` at the end, always and once for each layer whose `enter` returned.
 
-    `enter` runs from the outermost layer inwards, the others from the innermost outwards. Only HTTP requests pass
-    the hooks; lifespan and websockets go straight to the application.
+    `enter` runs from the outermost layer inwards, the others from the innermost outwards: an error leaves a layer
+    before it comes to the next one, as it would if each were a coroutine of its own. Only HTTP requests pass the hooks;
+    lifespan and websockets go straight to the application.
     """
 
     enter: ClassVar[Callable[..., ASGIApp | None] | None] = None
@@ -53,8 +56,10 @@ class Layer:
             self._core = app._core
         self._depth = len(self._fused)
         self._enters: tuple[tuple[int, EnterHook], ...] = self._hooks("enter")
-        self._rescues: tuple[tuple[int, RescueHook], ...] = self._hooks("rescue")[::-1]
         self._leaves: tuple[tuple[int, LeaveHook], ...] = self._hooks("leave")[::-1]
+        self._unwinding: tuple[Unwinding, ...] = tuple(
+            (place, layer.rescue, layer.leave) for place, layer in enumerate(self._fused)
+        )[::-1]
         self._starts = self._starts_within(self._depth)
 
     def _hooks(self, name: str) -> tuple[tuple[int, Callable[..., None]], ...]:
@@ -82,30 +87,38 @@ class Layer:
             else:
                 entered = self._depth
             await app(scope, receive, x.send)
-        except (Exception, asyncio.CancelledError) as error:
-            await self._rescue(x, entered, error)
-        finally:
+        except BaseException as error:
+            await self._unwind(x, entered, error)
+        else:
             for place, leave in self._leaves:
                 if place < entered:
-                    try:
-                        leave(x)
-                    except Exception:
-                        logger.exception("a leave hook raised")
+                    _depart(x, leave)
 
-    async def _rescue(self, x: Exchange, entered: int, error: BaseException) -> None:
-        """Offer the error to each entered layer, innermost first; raise what none of them answered."""
-        for place, rescue in self._rescues:
+    async def _unwind(self, x: Exchange, entered: int, error: BaseException | None) -> None:
+        """Let each entered layer rescue, then leave, innermost first; raise what none of them answered."""
+        for place, rescue, leave in self._unwinding:
             if place >= entered:
                 continue
-            try:
-                app = rescue(x, error)
-                if app is not None and not x.started:
-                    x.within(self._starts_within(place + 1))
-                    await app(x.scope, x.receive, x.send)
-                    return
-            except (Exception, asyncio.CancelledError) as later:
-                error = later
-        raise error
+            if rescue is not None and isinstance(error, (Exception, asyncio.CancelledError)):
+                try:
+                    app = rescue(x, error)
+                    if app is not None and not x.started:
+                        x.within(self._starts_within(place + 1))
+                        await app(x.scope, x.receive, x.send)
+                        error = None
+                except BaseException as later:
+                    error = later
+            if leave is not None:
+                _depart(x, leave)
+        if error is not None:
+            raise error
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.app!r})"
+
+
+def _depart(x: Exchange, leave: LeaveHook) -> None:
+    try:
+        leave(x)
+    except Exception:
+        logger.exception("a leave hook raised")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -63,13 +64,23 @@ class Problems:
     def __init__(self, request_ids: RequestIds) -> None:
         self._request_ids = request_ids
 
-    def respond(self, problem: Problem, scope: Scope) -> Response:
+    def next_id(self) -> str:
+        """Return the id for a problem that is also told elsewhere, in the log."""
+        return self._request_ids.next()
+
+    def respond(self, problem: Problem, scope: Scope, *, request_id: str | None = None) -> Response:
         """Return the response to `problem` in the request of `scope`."""
         members = problem.members()
-        members["instance"] = quote(scope["path"][:_MAX_INSTANCE], safe="/", errors="replace")
-        members["request_id"] = self._request_ids.next()
+        members["instance"] = _instance(scope["path"])
+        members["request_id"] = request_id or self._request_ids.next()
         headers: list[Header] = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
         if problem.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, round(problem.retry_after))).encode()))
+            headers.append((b"retry-after", str(max(1, math.ceil(problem.retry_after))).encode()))
         headers.extend(problem.headers)
         return Response(problem.status, _JSON.encode(members), headers)
+
+
+def _instance(path: str) -> str:
+    """Return the path as a URI reference; two leading slashes would name a host, so they get `/.` (WHATWG URL)."""
+    quoted = quote(path[:_MAX_INSTANCE], safe="/", errors="replace")
+    return "/." + quoted if quoted.startswith("//") else quoted

@@ -13,7 +13,7 @@ __all__ = ["Response"]
 
 
 class Response:
-    """Status, headers and body, sent with the right `content-length`; the body is left out for HEAD."""
+    """Status, headers and body, sent with the right `content-length`; the body is left out for HEAD, 204 and 304."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -24,11 +24,13 @@ class Response:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        headers = list(self.headers)
-        if self.status not in {204, 304}:
-            headers.append((b"content-length", str(len(self.body)).encode()))
+        headers, body = list(self.headers), self.body
+        if self.status in {204, 304}:
+            body = b""
+        else:
+            headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"

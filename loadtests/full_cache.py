@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import app.main
 from app.links.cache import ClockCache
-from app.links.entry import FILLED_AT, STARTS_AT, entry_of
+from app.links.entry import entry_of
 from loadtests.figures import Figure, Report, at_most, progress
 from loadtests.machine import conditions
 from loadtests.many_links import link_of
@@ -108,12 +108,12 @@ def put_all(cache: ClockCache[Entry], first: int, count: int) -> float:
 
 
 def counted(cache: ClockCache[Entry]) -> float:
-    """Return the bytes an entry by `sys.getsizeof`: its key, its tuple, the objects it alone holds, and the tables."""
+    """Return the bytes an entry by `sys.getsizeof`: its key, its struct, the objects it alone holds, and the tables."""
     path = f"/{len(cache):07x}"
     entry = cache.look_up(path)
     if entry is None:
         raise AssertionError(f"{path} is not in the cache")
-    own = [value for place, value in enumerate(entry) if isinstance(value, bytes) or place in {STARTS_AT, FILLED_AT}]
+    own = (entry.location, entry.code, entry.starts_at, entry.filled_at)
     tables = (value for value in vars(cache).values() if hasattr(value, "__len__"))
     return sum(map(sys.getsizeof, (path, entry, *own))) + sum(map(sys.getsizeof, tables)) / len(cache)
 

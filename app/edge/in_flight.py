@@ -64,6 +64,8 @@ class InFlight(Layer):
         task = asyncio.current_task()
         if not isinstance(error, asyncio.CancelledError) or task is None or not self._requests.draining:
             return None
+        if x.started:
+            return None  # half an answer is all it gets
         task.uncancel()
         return self._problems.respond(_STOPPING, x.scope)
 

@@ -31,6 +31,8 @@ class LastResort(Layer):
         if isinstance(error, asyncio.CancelledError):
             return None
         problem = problem_of(error)
-        if problem is None:
-            logger.error("%s %r failed", x.scope["method"], x.scope["path"], exc_info=error)
-        return self._problems.respond(problem or _BUG, x.scope)
+        if problem is not None:
+            return self._problems.respond(problem, x.scope)
+        request_id = self._problems.next_id()
+        logger.error("%s %r failed, request %s", x.scope["method"], x.scope["path"], request_id, exc_info=error)
+        return self._problems.respond(_BUG, x.scope, request_id=request_id)

@@ -9,17 +9,10 @@ from urllib.parse import quote
 
 from app.domain import is_reserved
 from app.links.entry import (
-    CODE,
-    EXPIRES_AT,
-    FILLED_AT,
     FORWARDS,
     GONE,
-    KIND,
     LIMITED,
-    LOCATION,
     PLAIN,
-    STARTS_AT,
-    STATUS,
     TIMED,
 )
 from app.links.repository import FEED, REMAINING
@@ -104,7 +97,7 @@ class Redirects:
         path = scope["path"]
         entry = self._look_up(path)
         if entry is not None:
-            if entry[KIND] == PLAIN and scope["method"] == "GET" and entry[FILLED_AT] >= self._resolver.fresh_after:
+            if entry.kind == PLAIN and scope["method"] == "GET" and entry.filled_at >= self._resolver.fresh_after:
                 self._mark(path)
                 return self._plain(scope, send, entry)
             return self._resolved(scope, receive, send)
@@ -117,13 +110,13 @@ class Redirects:
             if header[0] == b"sec-purpose" and header[1].startswith(b"prefetch"):
                 break
         else:
-            self._record(entry[CODE])
+            self._record(entry.code)
         self._resolver.hits += 1
         await send(
             {
                 "type": "http.response.start",
-                "status": entry[STATUS],
-                "headers": [(b"location", entry[LOCATION]), self._cache_control, _NO_BODY],
+                "status": entry.status,
+                "headers": [(b"location", entry.location), self._cache_control, _NO_BODY],
             }
         )
         await send(_BODY)
@@ -138,7 +131,7 @@ class Redirects:
             await self._answer(refusal or _UNKNOWN, scope, receive, send)
             return
         visit = scope["method"] == "GET" and not _is_prefetch(scope)
-        if entry[KIND] & LIMITED:
+        if entry.kind & LIMITED:
             if scope["method"] == "GET" and not visit:
                 await self._answer(_PREFETCH, scope, receive, send)
                 return
@@ -146,25 +139,25 @@ class Redirects:
                 await self._answer(_GONE, scope, receive, send)
                 return
         if visit:
-            self._record(entry[CODE])
+            self._record(entry.code)
         headers = [(b"location", _location(entry, scope)), self._freshness(entry)]
-        await Response(entry[STATUS], headers=headers)(scope, receive, send)
+        await Response(entry.status, headers=headers)(scope, receive, send)
 
     def _refusal(self, entry: Entry) -> Problem | None:
         """Times and state decide at every answer, cached and stale ones included."""
-        if entry[KIND] & GONE:
+        if entry.kind & GONE:
             return _GONE
-        if entry[KIND] & TIMED:
+        if entry.kind & TIMED:
             now = self._time()
-            if now >= entry[EXPIRES_AT]:
+            if now >= entry.expires_at:
                 return _EXPIRED
-            if now < entry[STARTS_AT]:
+            if now < entry.starts_at:
                 return _NOT_STARTED
         return None
 
     async def _take(self, entry: Entry) -> bool:
         """Take one visit of a limited link; its last one tells every cache that the link is used up."""
-        code = entry[CODE].decode("ascii")
+        code = entry.code.decode("ascii")
         change = Change(feed=FEED, key=code)
         try:
             (left,) = await self._store.commit([Take(counters=REMAINING, key=code, at_zero=(change,))])
@@ -176,11 +169,11 @@ class Redirects:
 
     def _freshness(self, entry: Entry) -> Header:
         """Never let a browser keep a redirect past the link's expiry, nor one whose visits are counted down."""
-        if self._max_age <= 0 or entry[KIND] & LIMITED:
+        if self._max_age <= 0 or entry.kind & LIMITED:
             return _NO_STORE
-        if entry[EXPIRES_AT] == math.inf:
+        if entry.expires_at == math.inf:
             return self._cache_control
-        age = min(self._max_age, int(entry[EXPIRES_AT] - self._time()))
+        age = min(self._max_age, int(entry.expires_at - self._time()))
         return (b"cache-control", b"private, max-age=%d" % age) if age > 0 else _NO_STORE
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -193,9 +186,9 @@ def _is_prefetch(scope: Scope) -> bool:
 
 def _location(entry: Entry, scope: Scope) -> bytes:
     """Return where to, with the request's query appended when the link forwards it."""
-    location = entry[LOCATION]
+    location = entry.location
     query = scope["query_string"]
-    if not (entry[KIND] & FORWARDS and query):
+    if not (entry.kind & FORWARDS and query):
         return location
     target, mark, fragment = location.partition(b"#")
     joint = b"&" if b"?" in target else b"?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,8 @@ class Follower:
                 break
         if self._untrimmed >= _TRIM_EVERY:
             self._untrimmed = 0
-            await self._feed.trim(self._name, keep=self._keep)
+            with contextlib.suppress(AstraError):  # a full disk takes no trim, and the changes were read all the same
+                await self._feed.trim(self._name, keep=self._keep)
 
     def _looked(self, *, healthy: bool) -> None:
         if healthy:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from app.links.cache import ClockCache
-from app.links.entry import FILLED_AT, entry_of, filled_again
+from app.links.entry import entry_of, filled_again
 from astra_core.errors import AstraError
 from astra_core.keyed import SingleFlight
 
@@ -56,7 +56,7 @@ class Resolver:
         entry = self.entries.look_up(path)
         if entry is not None:
             self.entries.mark(path)
-            if entry[FILLED_AT] >= self.fresh_after:
+            if entry.filled_at >= self.fresh_after:
                 self.hits += 1
                 return entry
         elif self.unknowns.look_up(path, -math.inf) >= self.fresh_after and path in self.unknowns:
@@ -92,7 +92,7 @@ class Resolver:
     def _keep_stale(self, path: str, entry: Entry) -> None:
         """Spare a store in trouble: the same link asks again only after a while."""
         if self.entries.look_up(path) is entry:
-            self.entries.put(path, filled_again(entry, self.fresh_after + _RETRY_STALE))
+            self.entries.put(path, filled_again(entry, self._clock.monotonic() - self._ttl + _RETRY_STALE))
 
     def apply(self, code: str) -> None:
         """A change of `code` was committed somewhere: forget what is known of it, and what is being read."""

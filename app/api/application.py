@@ -1,76 +1,60 @@
-"""The management application: Starlette routes made from the table of operations, problem+json for everything else."""
+"""The management application: Starlette's router over the table of operations.
+
+It answers no error itself: each leaves as an exception, and the edge turns it into problem+json (`problem_of`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.routing import Route, Router
 
-from app.api.models import NewLink
+from app.api.answers import json_answer
 from app.api.openapi import document
-from app.api.problems import problem_of
-from astra_core.asgi import Problem
-from astra_core.errors import AstraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from starlette.requests import Request
-
     from app.api.operation import Handler, Operation
-    from astra_core.asgi import Problems
+    from astra_core.asgi import ASGIApp, Receive, Response, Scope, Send
 
 __all__ = ["build_management"]
 
-_DETAILS = {
-    404: "There is nothing at this path; /openapi.json lists what there is.",
-    405: "This path does not answer this method; see Allow.",
-}
 
-
-def build_management(operations: Sequence[Operation], *, problems: Problems, version: str) -> Starlette:
+def build_management(operations: Sequence[Operation], *, version: str) -> ASGIApp:
     """Return the application that serves `operations` and `/openapi.json`."""
     by_path: dict[str, dict[str, Handler]] = {}
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.handler
-    openapi = Response(document(operations, version=version, extra=(NewLink,)), media_type="application/json")
+        if operation.handler is not None:
+            by_path.setdefault(operation.path, {})[operation.method] = operation.handler
+    openapi = document(operations, version=version)
 
     async def describe(request: Request) -> Response:
-        return openapi
+        return json_answer(200, openapi)
 
     by_path["/openapi.json"] = {"GET": describe}
-    routes = [Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
-
-    def answer(request: Request, problem: Problem) -> Response:
-        made = problems.respond(problem, request.scope)
-        response = Response(made.body, status_code=made.status)
-        response.raw_headers += made.headers
-        return response
-
-    async def on_http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
-        headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-        detail = _DETAILS.get(error.status_code, error.detail)
-        return answer(request, Problem(status=error.status_code, detail=detail, headers=headers))
-
-    async def on_error(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
-        if problem is None:
-            raise error
-        return answer(request, problem)
-
-    app = Starlette(routes=routes, exception_handlers={HTTPException: on_http_error, AstraError: on_error})
-    app.router.redirect_slashes = False
-    return app
+    routes = [Route(path, _Endpoint(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+    return _Management(Router(routes, redirect_slashes=False))
 
 
-def _by_method(handlers: Mapping[str, Handler]) -> Handler:
-    """Return one endpoint for all methods of a path, so that a 405 can name every one of them."""
+class _Management:
+    """The router, told that exceptions are handled above it: so an unknown path and method are exceptions too."""
 
-    async def endpoint(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
-    return endpoint
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self._router(scope, receive, send)
+
+
+class _Endpoint:
+    """All methods of one path, so that a 405 can name every one of them."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = {**handlers, "HEAD": handlers["GET"]} if "GET" in handlers else dict(handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handlers[scope["method"]](Request(scope, receive))
+        await response(scope, receive, send)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from starlette.responses import Response
 
+from app.api.answers import json_answer
 from app.api.models import Health, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+
+    from astra_core.asgi import Response
 
 __all__ = ["Dependency", "HealthApi"]
 
@@ -54,5 +56,4 @@ class HealthApi:
 
 
 def _json(status: int, value: Health | Readiness) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json", headers=headers)
+    return json_answer(status, msgspec.json.encode(value))

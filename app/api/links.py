@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
-from starlette.responses import Response
 
-from app.api.models import Batch, BatchItem, BatchResult, LinkItems, LinkPatch, LinkView, NewLink, ProblemView
+from app.api.answers import json_answer
+from app.api.conditions import etag_of, if_match, receipt_of
+from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink, RawBatch
 from app.api.payload import decode, read_json
 from app.api.problems import problem_of, refuse
 from app.api.times import to_microseconds
 from app.domain import Delete, Disable, Enable, LinkState
-from app.service import Answer, Draft, Listing, Receipt
+from app.service import Answer, Draft, Listing
+from astra_core.asgi import FieldError, Response
 from astra_core.errors import AstraError
 
 if TYPE_CHECKING:
@@ -24,14 +27,13 @@ if TYPE_CHECKING:
     from app.domain import LinkEvent
     from app.service import LinkCreator, LinkManager, Outcome, Snapshot
 
-__all__ = ["CALLER", "PATCH_MEDIA", "LinkApi", "PageLimits"]
-
-CALLER = "anonymous"
-"""Whose idempotency keys these are, until callers have names."""
+__all__ = ["PATCH_MEDIA", "LinkApi", "PageLimits"]
 
 PATCH_MEDIA = ("application/merge-patch+json", "application/json")
-_KEY_LENGTH = 255
 _TIMES = ("starts_at", "expires_at")
+_SLICE = 20
+"""Links of a batch read or rendered before the loop is let go: under a millisecond."""
+_FILTER_LENGTH = 256
 
 
 class PageLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,49 +62,64 @@ class LinkApi:
         self._views = views
         self._short_urls = short_urls
         self._bodies = bodies
-        self._pages = pages
+        self.pages = pages
         self._new = msgspec.json.Decoder(NewLink)
         self._patch = msgspec.json.Decoder(LinkPatch)
-        self._batch = msgspec.json.Decoder(Batch)
+        self._batch = msgspec.json.Decoder(RawBatch)
         self._encode = msgspec.json.Encoder().encode
 
     async def create(self, request: Request) -> Response:
         """`POST /v1/links`."""
         base = self._short_urls.base(request)
         body = await read_json(request, limit=self._bodies.body, timeout=self._bodies.timeout)
-        draft = self._draft(decode(self._new, body), request)
+        draft = self._draft(decode(self._new, body), self._short_urls.host(request))
 
-        def render(outcomes: list[Outcome]) -> Answer:
+        async def render(outcomes: list[Outcome]) -> Answer:
             (outcome,) = outcomes
             if outcome.snapshot is None:
                 raise outcome.error or AstraError("nothing became of the link")
             return self._created(outcome.snapshot, base, created=outcome.created)
 
-        return _response(await self._creator.create([draft], render=render, receipt=_receipt(request, body)))
+        receipt = await receipt_of(request, body)
+        answer = await self._creator.create([draft], render=render, receipt=receipt)
+        return json_answer(answer.status, answer.body, *answer.headers)
 
     async def create_batch(self, request: Request) -> Response:
         """`POST /v1/links/batch`."""
         base = self._short_urls.base(request)
         body = await read_json(request, limit=self._bodies.batch_body, timeout=self._bodies.timeout)
         batch = decode(self._batch, body)
-        if len(batch.links) > self._pages.max_batch:
-            raise refuse(422, f"A batch holds at most {self._pages.max_batch} links; send several.")
-        drafts = [self._item(item, request) for item in batch.links]
+        if len(batch.links) > self.pages.max_batch:
+            most = FieldError("/links", f"must be at most {self.pages.max_batch} links, not {len(batch.links)}")
+            raise refuse(422, f"{most.pointer[1:]}: {most.detail}; send several batches.", errors=(most,))
+        host = self._short_urls.host(request)
+        drafts: list[Draft | AstraError] = []
+        for place, item in enumerate(batch.links):
+            if place and not place % _SLICE:
+                await asyncio.sleep(0)
+            drafts.append(self._item(item, host))
 
-        def render(outcomes: list[Outcome]) -> Answer:
-            results = BatchResult(results=[self._result(outcome, base) for outcome in outcomes])
-            return Answer(200, (), self._encode(results))
+        async def render(outcomes: list[Outcome]) -> Answer:
+            results: list[msgspec.Raw] = []
+            for place, outcome in enumerate(outcomes):
+                if place and not place % _SLICE:
+                    await asyncio.sleep(0)
+                results.append(msgspec.Raw(self._encode(self._result(outcome, base))))
+            return Answer(200, (), self._encode({"results": results}))
 
-        return _response(await self._creator.create(drafts, render=render, receipt=_receipt(request, body)))
+        receipt = await receipt_of(request, body)
+        answer = await self._creator.create(drafts, render=render, receipt=receipt)
+        return json_answer(answer.status, answer.body, *answer.headers)
 
     async def read(self, request: Request) -> Response:
         """`GET /v1/links/{code}`."""
-        snapshot = await self._manager.get(request.path_params["code"])
-        return self._link(snapshot, request)
+        base = self._short_urls.base(request)
+        return self._link(await self._manager.get(request.path_params["code"]), base)
 
     async def patch(self, request: Request) -> Response:
         """`PATCH /v1/links/{code}`."""
-        version = _if_match(request)
+        versions = if_match(request)
+        base = self._short_urls.base(request)
         body = await read_json(request, limit=self._bodies.body, timeout=self._bodies.timeout, media=PATCH_MEDIA)
         patch = decode(self._patch, body)
         members = {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
@@ -110,9 +127,9 @@ class LinkApi:
             if name in members:
                 members[name] = to_microseconds(members[name])
         snapshot = await self._manager.patch(
-            request.path_params["code"], members, version=version, via=self._short_urls.host(request)
+            request.path_params["code"], members, versions=versions, via=self._short_urls.host(request)
         )
-        return self._link(snapshot, request)
+        return self._link(snapshot, base)
 
     async def disable(self, request: Request) -> Response:
         """`POST /v1/links/{code}/disable`."""
@@ -124,21 +141,22 @@ class LinkApi:
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/links/{code}`."""
-        await self._manager.move(request.path_params["code"], Delete(), version=_if_match(request))
-        return Response(status_code=204)
+        await self._manager.move(request.path_params["code"], Delete(), versions=if_match(request))
+        return Response(204)
 
     async def index(self, request: Request) -> Response:
         """`GET /v1/links`."""
         base = self._short_urls.base(request)
         page = await self._manager.page(self._listing(request))
         items = [self._views.view(item, base=base) for item in page.items]
-        return self._json(LinkItems(items=items, next_cursor=page.next_cursor))
+        return json_answer(200, self._encode(LinkItems(items=items, next_cursor=page.next_cursor)))
 
     async def _move(self, request: Request, event: LinkEvent) -> Response:
-        snapshot = await self._manager.move(request.path_params["code"], event, version=_if_match(request))
-        return self._link(snapshot, request)
+        base = self._short_urls.base(request)  # first: a foreign Host is refused before anything is changed
+        snapshot = await self._manager.move(request.path_params["code"], event, versions=if_match(request))
+        return self._link(snapshot, base)
 
-    def _draft(self, new: NewLink, request: Request) -> Draft:
+    def _draft(self, new: NewLink, host: str) -> Draft:
         return Draft(
             url=new.url,
             code=new.code,
@@ -151,27 +169,29 @@ class LinkApi:
             title=new.title,
             private=new.private,
             reuse=new.reuse,
-            via=self._short_urls.host(request),
+            via=host,
         )
 
-    def _item(self, item: Any, request: Request) -> Draft | AstraError:
+    def _item(self, item: msgspec.Raw, host: str) -> Draft | AstraError:
         """Each item of a batch is read like a body of its own, so that one bad item refuses itself alone."""
         try:
-            return self._draft(decode(self._new, self._encode(item)), request)
+            return self._draft(decode(self._new, item), host)
         except AstraError as error:
             return error
 
     def _listing(self, request: Request) -> Listing:
         query = request.query_params
-        limit = query.get("limit", str(self._pages.page))
-        if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= self._pages.max_page):
-            raise refuse(422, f"limit: must be a whole number from 1 to {self._pages.max_page}.")
+        limit = query.get("limit", str(self.pages.page))
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= self.pages.max_page):
+            raise refuse(422, f"limit: must be a whole number from 1 to {self.pages.max_page}.")
         state = query.get("state")
         if state is not None and state not in {one.value for one in LinkState}:
             raise refuse(422, f"state: must be one of {', '.join(LinkState)}.")
         for name in ("tag", "q"):
-            if not query.get(name, "-").isprintable() or not query.get(name, "-") or len(query.get(name, "-")) > 256:
-                raise refuse(422, f"{name}: must be 1 to 256 printable characters; leave it out to filter by nothing.")
+            text = query.get(name, "-")
+            if not 0 < len(text) <= _FILTER_LENGTH or "\0" in text:
+                wanted = f"1 to {_FILTER_LENGTH} characters, none of them NUL"
+                raise refuse(422, f"{name}: must be {wanted}; leave it out to filter by nothing.")
         return Listing(
             limit=int(limit),
             cursor=query.get("cursor"),
@@ -183,7 +203,7 @@ class LinkApi:
     def _created(self, snapshot: Snapshot, base: str, *, created: bool) -> Answer:
         headers = (
             (b"location", f"/v1/links/{snapshot.link.code}".encode()),
-            (b"etag", _etag(snapshot.version).encode()),
+            (b"etag", etag_of(snapshot.version)),
         )
         body = self._encode(self._views.view(snapshot, base=base))
         return Answer(201 if created else 200, headers if created else headers[1:], body)
@@ -195,45 +215,8 @@ class LinkApi:
         problem = problem_of(outcome.error or AstraError())
         if problem is None:
             raise outcome.error or AstraError("nothing became of the link")
-        return BatchItem(status=problem.status, problem=msgspec.convert(problem.members(), ProblemView))
+        return BatchItem(status=problem.status, problem=msgspec.convert(problem.members(), ItemProblem))
 
-    def _link(self, snapshot: Snapshot, request: Request) -> Response:
-        etag = _etag(snapshot.version)
-        view = self._views.view(snapshot, base=self._short_urls.base(request))
-        return self._json(view, etag=etag)
-
-    def _json(self, value: LinkView | LinkItems, **headers: str) -> Response:
-        headers["cache-control"] = "no-store"
-        return Response(self._encode(value), media_type="application/json", headers=headers)
-
-
-def _response(answer: Answer) -> Response:
-    response = Response(answer.body, status_code=answer.status, media_type="application/json")
-    response.raw_headers += [*answer.headers, (b"cache-control", b"no-store")]
-    return response
-
-
-def _etag(version: int) -> str:
-    return f'"{version}"'
-
-
-def _if_match(request: Request) -> int | None:
-    """Return the version that If-Match names; None when it names none or any."""
-    value = request.headers.get("if-match", "*").strip()
-    if value == "*":
-        return None
-    number = value.strip('"')
-    if value == f'"{number}"' and number.isascii() and number.isdigit() and len(number) < 19:
-        return int(number)
-    return -1  # a well-formed tag of something else: it matches no version
-
-
-def _receipt(request: Request, body: bytes) -> Receipt | None:
-    """Return the use of an Idempotency-Key. The payload is the call and its body, byte for byte."""
-    keys = request.headers.getlist("idempotency-key")
-    if not keys:
-        return None
-    key = keys[0]
-    if len(keys) > 1 or not 0 < len(key) <= _KEY_LENGTH or not key.isascii() or not key.isprintable():
-        raise refuse(400, f"Idempotency-Key: send one, of 1 to {_KEY_LENGTH} printable ASCII characters.")
-    return Receipt.of(caller=CALLER, key=key, payload=request.url.path.encode() + b"\0" + body)
+    def _link(self, snapshot: Snapshot, base: str) -> Response:
+        body = self._encode(self._views.view(snapshot, base=base))
+        return json_answer(200, body, (b"etag", etag_of(snapshot.version)))

@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.domain import LinkState
+from app.domain.rules import REDIRECT_STATUSES
 
 __all__ = [
+    "CODE_PATTERN",
     "Batch",
     "BatchItem",
     "BatchResult",
     "Health",
+    "ItemProblem",
     "LinkItems",
     "LinkPatch",
     "LinkView",
     "NewLink",
     "ProblemView",
+    "RawBatch",
     "Readiness",
 ]
 
+CODE_PATTERN = "^[A-Za-z0-9_-]{3,64}$"
+_STATUSES = {"enum": list(REDIRECT_STATUSES)}
+_TAGS = {"items": {"type": "string", "minLength": 1, "maxLength": 64}, "uniqueItems": True}
+
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 time with an offset.")]
-Url = Annotated[str, Meta(description="An http or https URL; stored and answered as its WHATWG href.")]
+Moment = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, UTC.")]
+Url = Annotated[
+    str,
+    Meta(
+        description="An http or https URL; stored and answered as its WHATWG href.",
+        examples=["https://example.com/sale?from=mail"],
+        extra_json_schema={"minLength": 1},
+    ),
+]
 Code = Annotated[
     str,
-    Meta(description="`[A-Za-z0-9_-]{3,64}`, case-sensitive, not a reserved word.", examples=["spring-sale"]),
+    Meta(
+        description="Case-sensitive, not a reserved word.",
+        examples=["spring-sale"],
+        extra_json_schema={"pattern": CODE_PATTERN},
+    ),
 ]
 Visits = Annotated[int, Meta(ge=1, le=2**53, description="How many visits are answered before the link is exhausted.")]
-Status = Annotated[int, Meta(description="301, 302, 307 or 308.", examples=[302])]
-Tags = Annotated[list[str], Meta(max_length=20, description="At most 20 labels of at most 64 characters.")]
+Status = Annotated[int, Meta(description="301, 302, 307 or 308.", examples=[302], extra_json_schema=_STATUSES)]
+Tags = Annotated[
+    list[str],
+    Meta(max_length=20, description="At most 20 labels of at most 64 characters.", extra_json_schema=_TAGS),
+]
 Title = Annotated[str, Meta(max_length=300)]
 
 
@@ -71,18 +94,18 @@ class LinkView(Struct, frozen=True, kw_only=True):
     url: str
     display_url: str
     state: LinkState
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    starts_at: datetime | None
-    expires_at: datetime | None
-    max_visits: int | None
-    redirect_status: int
+    version: Annotated[int, Meta(ge=1)]
+    created_at: Moment
+    updated_at: Moment
+    starts_at: Moment | None
+    expires_at: Moment | None
+    max_visits: Visits | None
+    redirect_status: Status
     forward_query: bool
     tags: tuple[str, ...]
     title: str | None
     private: bool
-    visits: int
+    visits: Annotated[int, Meta(ge=0)]
 
 
 class LinkItems(Struct, frozen=True, kw_only=True):
@@ -95,7 +118,13 @@ class LinkItems(Struct, frozen=True, kw_only=True):
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Links to be made in one call; each succeeds or fails alone."""
 
-    links: Annotated[list[Any], Meta(min_length=1, description="Up to 1,000 new links.")]
+    links: Annotated[list[NewLink], Meta(min_length=1, description="New links.")]
+
+
+class RawBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Batch` as it is decoded: the links are read one by one, so that a bad one spoils no other."""
+
+    links: Annotated[list[Raw], Meta(min_length=1)]
 
 
 class FieldErrorView(Struct, frozen=True, kw_only=True):
@@ -105,24 +134,34 @@ class FieldErrorView(Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class ItemProblem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem (RFC 9457) with one link of a batch; its pointers begin at that link."""
+
+    type: str
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    errors: list[FieldErrorView] = []
+
+
 class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A problem (RFC 9457)."""
 
     type: str
     title: str
-    status: int
+    status: Annotated[int, Meta(ge=400, le=599)]
     detail: str
-    instance: str = ""
-    request_id: str = ""
+    instance: Annotated[str, Meta(description="The path of the request.")]
+    request_id: Annotated[str, Meta(description="Finds this answer in the log.")]
     errors: list[FieldErrorView] = []
 
 
 class BatchItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to one link of a batch: `link` when it was made or found, else `problem`."""
 
-    status: int
-    link: LinkView | None = None
-    problem: ProblemView | None = None
+    status: Annotated[int, Meta(ge=200, le=599)]
+    link: LinkView | UnsetType = UNSET
+    problem: ItemProblem | UnsetType = UNSET
 
 
 class BatchResult(Struct, frozen=True, kw_only=True):
@@ -134,11 +173,11 @@ class BatchResult(Struct, frozen=True, kw_only=True):
 class Health(Struct, frozen=True, kw_only=True):
     """The process answers."""
 
-    status: str
+    status: Literal["ok"]
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
     """Whether traffic should come here, and the state of each dependency."""
 
-    status: str
+    status: Literal["ready", "degraded", "draining"]
     dependencies: dict[str, dict[str, Any]]

@@ -10,7 +10,7 @@ import msgspec
 from app.api.models import ProblemView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from app.api.operation import Operation, Parameter
 
@@ -18,13 +18,17 @@ __all__ = ["document"]
 
 _REF = "#/components/schemas/{name}"
 _PROBLEM = "application/problem+json"
+_PROBLEM_HEADERS = {
+    409: {"Retry-After": "Seconds; present while a request with the same Idempotency-Key is being carried out."},
+    412: {"ETag": "The version that the link stands at."},
+    503: {"Retry-After": "Seconds after which a further try makes sense."},
+}
 
 
-def document(operations: Sequence[Operation], *, version: str, extra: Sequence[Any] = ()) -> bytes:
-    """Return the document as JSON. `extra` are types to list among the schemas though no operation names them."""
+def document(operations: Sequence[Operation], *, version: str) -> bytes:
+    """Return the document as JSON."""
     types = [t for one in operations for t in (one.body, *one.answers.values()) if t is not None]
-    types += [ProblemView, *extra]
-    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    _, schemas = msgspec.json.schema_components([*types, ProblemView], ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -69,17 +73,22 @@ def _answer(operation: Operation, status: int) -> dict[str, Any]:
         answer["content"] = {"application/json": {"schema": _schema(kind)}}
     headers = operation.headers.get(status)
     if headers:
-        answer["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
-        }
+        answer["headers"] = _headers(headers)
     return answer
 
 
 def _problem(status: int) -> dict[str, Any]:
-    return {
+    problem: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "content": {_PROBLEM: {"schema": _schema(ProblemView)}},
     }
+    if status in _PROBLEM_HEADERS:
+        problem["headers"] = _headers(_PROBLEM_HEADERS[status])
+    return problem
+
+
+def _headers(texts: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import Request
-from starlette.responses import Response
+
+from astra_core.asgi import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +31,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """Method, path and handler, and what goes in and out. `answers` maps a status to the JSON type of its body."""
+    """Method, path and handler, and what goes in and out. `answers` maps a status to the JSON type of its body.
+
+    `handler` is None for what the edge answers itself: that is described here and not routed.
+    """
 
     method: str
     path: str
-    handler: Handler
+    handler: Handler | None
     name: str
     summary: str
     answers: Mapping[int, Any]

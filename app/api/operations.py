@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.api.links import PATCH_MEDIA
-from app.api.models import Batch, BatchResult, Health, LinkItems, LinkPatch, LinkView, NewLink, Readiness
+from app.api.models import CODE_PATTERN, Batch, BatchResult, Health, LinkItems, LinkPatch, LinkView, NewLink, Readiness
 from app.api.operation import Operation, Parameter
 from app.domain import LinkState
+from app.domain.rules import REDIRECT_STATUSES
 
 if TYPE_CHECKING:
     from app.api.health import HealthApi
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["operations"]
 
-_CODE = Parameter(name="code", where="path", schema={"type": "string", "maxLength": 64}, description="The link's code.")
+_CODE = Parameter(
+    name="code", where="path", schema={"type": "string", "pattern": CODE_PATTERN}, description="The link's code."
+)
 _KEY = Parameter(
     name="Idempotency-Key",
     where="header",
@@ -26,15 +29,9 @@ _IF_MATCH = Parameter(
     name="If-Match",
     where="header",
     schema={"type": "string"},
-    description="An ETag; the change is refused with 412 when the link stands at another version.",
+    description="ETags, or `*`; the change is refused with 412 when the link stands at another version.",
 )
-_LISTING = (
-    Parameter(
-        name="limit",
-        where="query",
-        schema={"type": "integer", "minimum": 1, "maximum": 200},
-        description="Links a page.",
-    ),
+_FILTERS = (
     Parameter(name="cursor", where="query", schema={"type": "string"}, description="`next_cursor` of the page before."),
     Parameter(
         name="tag",
@@ -57,12 +54,32 @@ _LISTING = (
 )
 _ETAG = {"ETag": "The link's version."}
 _CREATED = {"Location": "Where to manage the link.", **_ETAG}
+_TARGET = {"Location": "The link's URL.", "Cache-Control": "Whether and how long to keep the answer."}
 _ANY = (400, 503)
 _WRITE = (400, 408, 409, 413, 415, 422, 503)
 
 
+_REDIRECT = Operation(
+    method="GET",
+    path="/{code}",
+    handler=None,
+    name="followLink",
+    summary="Follow a short link. HEAD answers the same and counts no visit.",
+    answers=dict.fromkeys(REDIRECT_STATUSES),
+    headers=dict.fromkeys(REDIRECT_STATUSES, _TARGET),
+    parameters=(_CODE,),
+    problems=(404, 410, 503),
+)
+
+
 def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
     """Return the table, bound to the handlers."""
+    limit = Parameter(
+        name="limit",
+        where="query",
+        schema={"type": "integer", "minimum": 1, "maximum": links.pages.max_page, "default": links.pages.page},
+        description="Links a page.",
+    )
     return (
         Operation(
             method="POST",
@@ -83,7 +100,7 @@ def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
             name="listLinks",
             summary="List links, newest first.",
             answers={200: LinkItems},
-            parameters=_LISTING,
+            parameters=(limit, *_FILTERS),
             problems=(*_ANY, 422),
         ),
         Operation(
@@ -91,7 +108,7 @@ def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
             path="/v1/links/batch",
             handler=links.create_batch,
             name="createLinks",
-            summary="Make up to 1,000 links in one call.",
+            summary=f"Make up to {links.pages.max_batch:,} links in one call.",
             body=Batch,
             answers={200: BatchResult},
             parameters=(_KEY,),
@@ -169,4 +186,5 @@ def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
             summary="Whether traffic should come here, and the state of each dependency.",
             answers={200: Readiness, 503: Readiness},
         ),
+        _REDIRECT,
     )

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect
 
 from app.api.problems import RequestRefused, refuse
 from astra_core.asgi import FieldError, Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from astra_core.asgi import Receive
 
 __all__ = ["BodyLimits", "decode", "read_json"]
 
@@ -37,32 +38,43 @@ async def read_json(
     request: Request, *, limit: int, timeout: float, media: tuple[str, ...] = ("application/json",)
 ) -> bytes:
     """Return the body. Raises `RequestRefused`: 415 for another media type, 413 over `limit`, 408 after `timeout`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    headers = dict(request.scope["headers"])
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     if kind not in media:
         accept = ("accept-patch", ", ".join(media)) if request.method == "PATCH" else ("accept-post", ", ".join(media))
         raise refuse(415, f"Send the body as {media[0]} and say so in Content-Type.", header=accept)
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise refuse(415, "Send the body without Content-Encoding.", header=("accept-encoding", "identity"))
-    declared = request.headers.get("content-length", "")
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
-    body = bytearray()
     try:
         async with asyncio.timeout(timeout):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_large(limit)
+            return await _whole(request.receive, limit)
     except TimeoutError:
         raise refuse(
             408, f"The body did not arrive whole within {timeout:g} s.", header=("connection", "close")
         ) from None
-    except ClientDisconnect:
-        raise refuse(400, "The connection closed before the body had arrived.") from None
-    return bytes(body)
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+async def _whole(receive: Receive, limit: int) -> bytes:
+    """Return a body; most come in one message."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise refuse(400, "The connection closed before the body had arrived.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunk if len(chunks) == 1 else b"".join(chunks)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     """Return the typed value. Raises `RequestRefused`: 400 when it is not JSON, 422 when it has another shape."""
     try:
         return decoder.decode(body)

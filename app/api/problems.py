@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
+from app.codes import CodesExhausted
 from app.domain import InvalidLink, InvalidUrl, ReservedCode
 from app.service import (
     CodeTaken,
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["RequestRefused", "problem_of", "refuse"]
 
 _URN = "urn:astra:problem:"
+_DETAILS = {
+    404: "There is nothing at this path; /openapi.json lists what there is.",
+    405: "This path does not answer this method; see Allow.",
+}
 
 
 class RequestRefused(AstraError):  # noqa: N818 - says what it is
@@ -87,7 +94,7 @@ def _version(error: VersionMismatch) -> Problem:
 
 
 def _not_allowed(error: NotAllowed) -> Problem:
-    detail = f"The link is {error.state}, where this is not possible."
+    detail = f"The {error.reason}; nothing was changed."
     return Problem(status=409, type=_URN + "not-allowed", title="Not allowed in this state", detail=detail)
 
 
@@ -129,12 +136,24 @@ def _conflict(error: CommitConflict) -> Problem:
     return Problem(status=409, type=_URN + "conflict", title="Conflict", detail=detail)
 
 
+def _exhausted(error: CodesExhausted) -> Problem:
+    detail = "No code is left to give out; name one yourself in code, or ask the operator for another codes.region."
+    return Problem(status=503, type=_URN + "codes-exhausted", title="Codes exhausted", detail=detail)
+
+
+def _http(error: HTTPException) -> Problem:
+    """Translate what Starlette's router refuses."""
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    return Problem(status=error.status_code, detail=_DETAILS.get(error.status_code, error.detail), headers=headers)
+
+
 def _refused(error: RequestRefused) -> Problem:
     return error.problem
 
 
 _PROBLEMS: dict[type[BaseException], Callable[..., Problem]] = {
     RequestRefused: _refused,
+    HTTPException: _http,
     InvalidLink: _invalid,
     InvalidUrl: _invalid_url,
     UnknownLink: _unknown,
@@ -148,4 +167,5 @@ _PROBLEMS: dict[type[BaseException], Callable[..., Problem]] = {
     StoreUnavailable: _unavailable,
     Overloaded: _overloaded,
     CommitConflict: _conflict,
+    CodesExhausted: _exhausted,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from app.api.models import LinkView
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["LinkViews", "ShortUrls"]
 
 
+_HOST = re.compile(r"(.+?)(?::([0-9]{1,5}))?")
+_LAST_PORT = 65_535
+
+
 class ShortUrls:
     """Where short URLs begin: at `base_url`, or at the request's own host when that is in `allowed_hosts`."""
 
@@ -27,17 +32,17 @@ class ShortUrls:
 
     def base(self, request: Request) -> str:
         """Return what short URLs of this request begin with. Raises `RequestRefused` for a foreign Host."""
-        return self._base or f"{request.url.scheme}://{self.host(request)}"
+        return self._base or f"{request.scope['scheme']}://{self.host(request)}"
 
     def host(self, request: Request) -> str:
         """Return the request's host and port. A forged Host header must not end in a link that we hand out."""
-        hosts = request.headers.getlist("host")
-        host = hosts[0].lower() if len(hosts) == 1 else ""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if name not in self._allowed:
+        hosts = [value for name, value in request.scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        parts = _HOST.fullmatch(host)
+        if parts is None or parts[1] not in self._allowed or int(parts[2] or 0) > _LAST_PORT:
             if self._base is not None:
                 return ""
-            raise refuse(400, "The Host header is not one of links.allowed_hosts, and links.base_url is not set.")
+            raise refuse(400, "Host: must be one of links.allowed_hosts, as long as links.base_url is not set.")
         return host
 
 

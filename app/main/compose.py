@@ -95,7 +95,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
     )
     health = HealthApi(dependencies(store, follower, resolver, journal, counter, clock=clock))
     redirects = Redirects(
-        build_management(operations(link_api, health), problems=problems, version=__version__),
+        build_management(operations(link_api, health), version=__version__),
         resolver=resolver,
         journal=journal,
         store=store,

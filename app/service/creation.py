@@ -16,7 +16,7 @@ from app.service.snapshot import Snapshot, snapshots
 from astra_core.errors import AstraError, CommitConflict, ConflictReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from app.codes import CodeFactory
     from app.domain import Link
@@ -45,7 +45,7 @@ class Outcome:
     error: AstraError | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Plan:
     """One draft on its way; `link` is what to insert, `found` what to answer instead."""
 
@@ -95,7 +95,7 @@ class LinkCreator:
         self,
         drafts: Sequence[Draft | AstraError],
         *,
-        render: Callable[[list[Outcome]], Answer],
+        render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt | None = None,
     ) -> Answer:
         """Make what can be made and return the answer, the kept one when `receipt` was used before.
@@ -114,7 +114,7 @@ class LinkCreator:
     async def _create(
         self,
         drafts: Sequence[Draft | AstraError],
-        render: Callable[[list[Outcome]], Answer],
+        render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt | None,
     ) -> Answer:
         kept_version = 0
@@ -127,8 +127,8 @@ class LinkCreator:
                 kept_version = found.version
             if plans is None:
                 plans = await self._plan(drafts)
-            answer = render([plan.outcome() for plan in plans])
-            writes, owners = self._writes(plans)
+            answer = await render([plan.outcome() for plan in plans])
+            writes, owners = await self._writes(plans)
             if receipt is not None:
                 writes.append(self._keys.keep(receipt, answer, version=kept_version))
             if not writes:
@@ -137,7 +137,7 @@ class LinkCreator:
                 await self._store.commit(writes)
             except CommitConflict as conflict:
                 if conflict.write < len(owners):
-                    await self._settle(owners[conflict.write], conflict)
+                    await self._settle(owners, owners[conflict.write], conflict)
                 continue
             for plan in owners:
                 if plan.link is not None:
@@ -146,7 +146,8 @@ class LinkCreator:
 
     async def _plan(self, drafts: Sequence[Draft | AstraError]) -> list[_Plan]:
         plans: list[_Plan] = []
-        twins: dict[str, _Plan] = {}
+        twins: dict[tuple[str, str | None], _Plan] = {}
+        taken: set[str] | None = set() if len(drafts) > 1 else None
         for place, draft in enumerate(drafts):
             if place and not place % _SLICE:
                 await asyncio.sleep(0)
@@ -161,27 +162,32 @@ class LinkCreator:
                 plan.error = error
                 continue
             if draft.reuse:
-                digest = digest_of(plan.link)
-                plan.twin = twins.get(digest) if draft.code is None else None
-                if plan.twin is None:
-                    twins.setdefault(digest, plan)
-                    await self._reuse(plan, draft, plan.link)
-            if plan.found is None and plan.twin is None:
-                await self._give_code(plan, checked=len(drafts) > 1)
+                twin = twins.setdefault((digest_of(plan.link), draft.code), plan)
+                if twin is not plan:
+                    plan.twin = twin
+                    continue
+                await self._reuse(plan, draft, plan.link)
+            if plan.found is None:
+                await self._give_code(plan, taken=taken)
         return plans
 
-    async def _give_code(self, plan: _Plan, *, checked: bool) -> None:
-        """Give the link its code. A batch looks a custom one up first: each conflict repeats the whole commit."""
+    async def _give_code(self, plan: _Plan, *, taken: set[str] | None = None) -> None:
+        """Give the link its code. A batch, which has `taken` some, looks a custom one up: a conflict costs a commit."""
         assert plan.link is not None  # noqa: S101
-        if not plan.link.code:
-            private = plan.link.private
-            code = self._codes.private_code() if private else await self._codes.next_code()
+        code = plan.link.code
+        if not code:
+            code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
             plan.link = replace(plan.link, code=code)
-        elif checked and await self._links.get(plan.link.code) is not None:
-            plan.error = CodeTaken(plan.link.code)
+        elif taken is not None:
+            if code in taken or await self._links.get(code) is not None:
+                plan.error = CodeTaken(code)
+            taken.add(code)
 
-    async def _reuse(self, plan: _Plan, draft: Draft, link: Link) -> None:
-        """Answer with an equal link that still lives; with a custom code only that very link will do."""
+    async def _reuse(self, plan: _Plan, draft: Draft, link: Link) -> bool:
+        """Answer with an equal link that still lives; with a custom code only that very link will do.
+
+        Returns whether there are equal links, living or not.
+        """
         now = self._now()
         equals: Sequence[StoredLink]
         if draft.code is not None:
@@ -191,30 +197,46 @@ class LinkCreator:
             equals = await self._links.equal_to(link, limit=_EQUALS)
         living = (one for one in await snapshots(self._store, self._links, equals) if one.state(now) in _LIVE)
         plan.found = next(living, None)
+        return bool(equals)
 
-    def _writes(self, plans: Sequence[_Plan]) -> tuple[list[Write], list[_Plan]]:
+    async def _writes(self, plans: Sequence[_Plan]) -> tuple[list[Write], list[_Plan]]:
         """Return the writes of all plans and, place by place, whose they are."""
         writes: list[Write] = []
         owners: list[_Plan] = []
-        for plan in plans:
+        for place, plan in enumerate(plans):
+            if place and not place % _SLICE:
+                await asyncio.sleep(0)
             if plan.error is None and plan.found is None and plan.twin is None and plan.link is not None:
                 creation = self._links.creation(plan.link, reusable=plan.reusable)
                 writes += creation
                 owners += [plan] * len(creation)
         return writes, owners
 
-    async def _settle(self, plan: _Plan, conflict: CommitConflict) -> None:
-        """Take the next code, or the equal link that somebody made meanwhile, or refuse the custom code."""
+    async def _settle(self, owners: Sequence[_Plan], loser: _Plan, conflict: CommitConflict) -> None:
+        """Take the next code, or the equal link that somebody made meanwhile, or refuse the custom code.
+
+        Where one plan of a batch lost a race, others did too: all look again, or each would cost a commit of its own.
+        """
+        for place, plan in enumerate(dict.fromkeys(owners)):
+            if place and not place % _SLICE:
+                await asyncio.sleep(0)
+            await self._look_again(plan)
+        if conflict.reason is ConflictReason.UNIQUE:
+            loser.reusable = False  # whatever holds the place: a link under a custom code, or one that is used up
+
+    async def _look_again(self, plan: _Plan) -> None:
         assert plan.link is not None  # noqa: S101
         assert plan.draft is not None  # noqa: S101
-        if conflict.reason is ConflictReason.UNIQUE:
-            await self._reuse(plan, plan.draft, plan.link)
-            plan.reusable = False  # should no equal link live, an expired or exhausted one holds the place
-        elif plan.draft.code is not None:
+        if plan.reusable:
+            equals = await self._reuse(plan, plan.draft, plan.link)
+            plan.reusable = not equals and plan.draft.code is None
+        if plan.found is not None or await self._links.get(plan.link.code) is None:
+            return
+        if plan.draft.code is not None:
             plan.error = CodeTaken(plan.draft.code)
         else:
             plan.link = replace(plan.link, code="")
-            await self._give_code(plan, checked=False)
+            await self._give_code(plan)
 
     def _now(self) -> int:
         return int(self._clock.time() * 1_000_000)

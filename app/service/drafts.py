@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from app.domain import (
     InvalidLink,
@@ -39,7 +42,7 @@ class LinkRules:
 
         `via` is the host that the request came to: another name of ours, whatever the settings say.
         """
-        own = self.own_hosts | own_places([via]) if via else self.own_hosts
+        own = self.own_hosts if not via or via in self.own_hosts else self.own_hosts | _places(via)
         try:
             return normalise(url, own_hosts=own, allow_credentials=self.allow_credentials, max_length=self.max_url)
         except InvalidUrl as error:
@@ -47,8 +50,7 @@ class LinkRules:
             return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Struct, frozen=True, kw_only=True):
     """A link as asked for; times in microseconds since the epoch."""
 
     url: str
@@ -64,6 +66,12 @@ class Draft:
     reuse: bool = False
     via: str = ""
     """The host[:port] that the request came to."""
+
+
+@lru_cache(maxsize=256)
+def _places(host: str) -> frozenset[str]:
+    """Return the places of one host; requests come to few, so parsing each is done once."""
+    return own_places([host])
 
 
 def draft_link(draft: Draft, rules: LinkRules, *, now: int) -> Link:

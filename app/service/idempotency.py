@@ -61,9 +61,8 @@ class Receipt:
 
     @classmethod
     def of(cls, *, caller: str, key: str, payload: bytes) -> Receipt:
-        """Name the key of this caller; the payload is kept as its SHA-256."""
-        name = hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
-        return cls(name, hashlib.sha256(payload).digest())
+        """Name the key of this caller; `payload` is the SHA-256 of what was sent."""
+        return cls(hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest(), payload)
 
 
 class IdempotencyKeys:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from app.domain import BaseState, InvalidLink, LinkState, Problem, apply, check_fields, clean_tags, decide
+from app.domain import BaseState, InvalidLink, LinkState, Problem, apply, check_code, check_fields, clean_tags, decide
 from app.service.errors import InvalidCursor, NotAllowed, UnknownLink, VersionMismatch
 from app.service.snapshot import Snapshot, snapshots
 from astra_core.errors import CommitConflict, ConflictReason, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from app.domain import Link
     from app.domain.lifecycle import LinkEvent
@@ -33,6 +33,8 @@ _TRIES = 5
 """Times that a change without a version of its caller's is decided anew because another one came first."""
 _FILTERED_PAGES = 20
 """Pages read for one answer when a filter leaves few of each; the cursor goes on from there."""
+_LATEST = 2**63
+"""Times are whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +77,20 @@ class LinkManager:
         """Return a link. Raises `UnknownLink`, also for a deleted one."""
         return (await self._read(code))[1]
 
-    async def patch(self, code: str, members: Mapping[str, Any], *, version: int | None, via: str = "") -> Snapshot:
-        """Apply a merge patch: members of `Link` by name, None for the default. Raises `InvalidLink` and the rest."""
+    async def patch(
+        self, code: str, members: Mapping[str, Any], *, versions: Container[int] | None, via: str = ""
+    ) -> Snapshot:
+        """Apply a merge patch: members of `Link` by name, None for the default. Raises `InvalidLink` and the rest.
+
+        The link must stand at one of `versions`, where these are given.
+        """
 
         def patched(before: Snapshot, now: int) -> Link:
             return self._patched(before.link, members, now, via)
 
-        return await self._change(code, patched, version=version)
+        return await self._change(code, patched, versions=versions)
 
-    async def move(self, code: str, event: LinkEvent, *, version: int | None = None) -> Snapshot:
+    async def move(self, code: str, event: LinkEvent, *, versions: Container[int] | None = None) -> Snapshot:
         """Let `event` happen to the link. Raises `NotAllowed` when its lifecycle forbids it."""
 
         def moved(before: Snapshot, now: int) -> Link:
@@ -92,7 +99,7 @@ class LinkManager:
                 raise NotAllowed(code, state=before.state(now), reason=decision.reason)
             return apply(before.link, decision, now=now)
 
-        return await self._change(code, moved, version=version)
+        return await self._change(code, moved, versions=versions)
 
     async def page(self, listing: Listing) -> SnapshotPage:
         """Return one page. States that times decide are filtered while reading, so a page may be short."""
@@ -116,21 +123,24 @@ class LinkManager:
         return SnapshotPage(items, None if after is None else self._cursor(listing, after))
 
     async def _read(self, code: str) -> tuple[StoredLink, Snapshot]:
-        stored = await self._links.get(code)
+        # A path may hold anything, NUL included, which no store takes as a key.
+        stored = None if check_code(code) else await self._links.get(code)
         if stored is None or stored.link.base is BaseState.DELETED:
             raise UnknownLink(code)
         (snapshot,) = await snapshots(self._store, self._links, [stored])
         return stored, snapshot
 
-    async def _change(self, code: str, change: Callable[[Snapshot, int], Link], *, version: int | None) -> Snapshot:
+    async def _change(
+        self, code: str, change: Callable[[Snapshot, int], Link], *, versions: Container[int] | None
+    ) -> Snapshot:
         for _ in range(_TRIES):
             stored, before = await self._read(code)
-            if version is not None and stored.version != version:
+            if versions is not None and stored.version not in versions:
                 raise VersionMismatch(code, version=stored.version)
             link = change(before, self._now())
             if link is before.link:
                 return before
-            writes = self._links.replacement(stored, link, remaining=before.remaining or 0)
+            writes = self._links.replacement(stored, link, remaining=await self._left(before, link))
             try:
                 await self._store.commit(writes)
             except CommitConflict as conflict:
@@ -141,6 +151,12 @@ class LinkManager:
             changed = type(stored)(link, stored.version + 1)
             return (await snapshots(self._store, self._links, [changed]))[0]
         raise StoreUnavailable(f"the link {code!r} is being changed by many at once")
+
+    async def _left(self, before: Snapshot, link: Link) -> int:
+        """Return the visits left. A limit that was taken off has left its counter behind: a new one starts from it."""
+        if before.remaining is not None or link.max_visits is None:
+            return before.remaining or 0
+        return (await self._links.remaining([link.code]))[link.code]
 
     def _patched(self, link: Link, members: Mapping[str, Any], now: int, via: str) -> Link:
         problems: list[Problem] = []
@@ -171,7 +187,7 @@ class LinkManager:
         return link if patched == link else replace(patched, updated_at=now)
 
     def _cursor(self, listing: Listing, after: tuple[Scalar, ...]) -> str:
-        text = msgspec.json.encode((listing.fingerprint(), after))
+        text = msgspec.json.encode((listing.fingerprint(), *after[-2:]))
         return urlsafe_b64encode(text).decode().rstrip("=")
 
     def _position(self, listing: Listing) -> tuple[Scalar, ...] | None:
@@ -179,21 +195,28 @@ class LinkManager:
             return None
         try:
             text = urlsafe_b64decode(listing.cursor.encode("ascii") + b"==")
-            fingerprint, after = msgspec.json.decode(text, type=tuple[str, tuple[str | int, ...]])
+            fingerprint, created_at, code = msgspec.json.decode(text, type=tuple[str, int, str])
         except (ValueError, msgspec.MsgspecError) as error:
             raise InvalidCursor("it is not a cursor of this listing") from error
-        if fingerprint != listing.fingerprint() or not _fits(listing, after):
+        if fingerprint != listing.fingerprint():
             raise InvalidCursor("it belongs to a listing with other filters")
-        return after
+        if not 0 <= created_at < _LATEST or check_code(code):
+            raise InvalidCursor("it is not a cursor of this listing")
+        return (*_prefix_of(listing), created_at, code)
 
     def _now(self) -> int:
         return int(self._clock.time() * 1_000_000)
 
 
-def _fits(listing: Listing, after: tuple[Scalar, ...]) -> bool:
-    """Whether a position has the shape of this listing's index entries: strings, creation time, code."""
-    shape = [str, int, str] if listing.tag is not None or _base_of(listing.state) is not None else [int, str]
-    return [type(part) for part in after] == shape
+def _prefix_of(listing: Listing) -> tuple[Scalar, ...]:
+    """Return what all index entries of a listing begin with (`LinkRepository.page` chooses the same index).
+
+    A cursor does not hold it: what a caller sends back must not choose where the store looks.
+    """
+    base = _base_of(listing.state)
+    if listing.tag is not None and base is not BaseState.DELETED:
+        return (listing.tag,)
+    return () if base is None else (base.value,)
 
 
 def _base_of(state: LinkState | None) -> BaseState | None:

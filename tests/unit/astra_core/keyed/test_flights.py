@@ -99,8 +99,11 @@ async def test_a_marked_flight_is_stale_and_joined_no_more() -> None:
     assert len(flights) == 2
     flights.mark_all()
     assert all(flight.stale for flight in work.flights)
+    newest = asyncio.create_task(flights.do("k", work))
+    await turn()
+    assert work.flights[2].stale is False
     work.go.set()
-    assert list(await asyncio.gather(old, new)) == [1, 2]
+    assert list(await asyncio.gather(old, new, newest)) == [1, 2, 3]
     assert (len(flights), flights.joins) == (0, 0)
 
 

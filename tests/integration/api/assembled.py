@@ -1,0 +1,120 @@
+"""The application over a store of the test's own: what `compose` builds, without what runs beside the requests."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.api import BodyLimits, HealthApi, LinkApi, LinkViews, PageLimits, ShortUrls, build_management, operations
+from app.clicks import Journal
+from app.codes import SYSTEM, CodeFactory
+from app.edge import Redirects, Requests, build_edge
+from app.links import LINKS, LinkRepository, Resolver
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
+from astra_core.asgi import Problems, RequestIds
+from astra_core.errors import StoreUnavailable
+from astra_core.keyed import BlockingPool
+from astra_core.storage import MemoryStore
+from astra_core.testing import FakeClock
+from tests.integration.api.served import Served, client_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from astra_core.storage import Page, Query, Record
+    from astra_core.storage.writes import Write
+
+__all__ = ["Assembled", "FaultyStore", "assemble"]
+
+
+class FaultyStore(MemoryStore):
+    """A store that can be away, refuse its commits, break, or hold commits back at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__(collections=(LINKS, IDEMPOTENCY, SYSTEM))
+        self.away = False
+        self.full = False
+        self.broken = False
+        self.gate: asyncio.Event | None = None
+        self.commits: list[tuple[Write, ...]] = []
+
+    def _look(self) -> None:
+        if self.broken:
+            raise RuntimeError("a mistake of ours")
+        if self.away:
+            raise StoreUnavailable("away", retry_after=7.2)
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
+        """Commit, unless away or full."""
+        self.commits.append(tuple(writes))
+        if self.gate is not None:
+            await self.gate.wait()
+        self._look()
+        if self.full:
+            raise StoreUnavailable("the disk is full", retry_after=3)
+        return await super().commit(writes)
+
+    async def get(self, collection: str, key: str) -> Record | None:
+        """Read, unless away."""
+        self._look()
+        return await super().get(collection, key)
+
+    async def find(self, query: Query) -> Page:
+        """Find, unless away."""
+        self._look()
+        return await super().find(query)
+
+    async def counts(self, counters: str, keys: Sequence[str]) -> Mapping[str, int]:
+        """Count, unless away."""
+        self._look()
+        return await super().counts(counters, keys)
+
+
+@dataclass(frozen=True)
+class Assembled(Served):
+    """A served application with the parts that a test reaches into."""
+
+    store: FaultyStore
+    keys: IdempotencyKeys
+    resolver: Resolver
+    clock: FakeClock = field(repr=False)
+
+
+@asynccontextmanager
+async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembled]:
+    """Build and open it; `block` codes are at hand at a time."""
+    clock, store, problems = FakeClock(), FaultyStore(), Problems(RequestIds())
+    links = LinkRepository(store)
+    codes = CodeFactory(store, block=block, clock=clock)
+    resolver = Resolver(links, clock=clock, capacity=100, negative_capacity=100, ttl=5.0)
+    keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
+    rules = LinkRules(own_hosts=frozenset(), allow_credentials=False, max_url=8_192, redirect_status=302)
+    api = LinkApi(
+        LinkCreator(store, links, codes, resolver, keys, rules=rules, clock=clock),
+        LinkManager(store, links, resolver, rules=rules, clock=clock),
+        LinkViews(clock=clock),
+        ShortUrls(base_url=None, allowed_hosts=("localhost",)),
+        bodies=BodyLimits(body=2**20, batch_body=2**24, timeout=5.0),
+        pages=PageLimits(page=50, max_page=200, max_batch=1_000),
+    )
+    pool = BlockingPool("journal", threads=1, queue=10)
+    journal = Journal(folder / "journal", segment_size=64 * 1024, quota=2**20, clock=clock, pool=pool)
+    management = build_management(operations(api, HealthApi({})), version="0")
+    redirects = Redirects(
+        management, resolver=resolver, journal=journal, store=store, problems=problems, clock=clock, max_age=0.0
+    )
+    await store.open()
+    await codes.open()
+    await journal.open()
+    try:
+        async with client_of(build_edge(redirects, requests=Requests(), problems=problems)) as http:
+            yield Assembled(http, store, keys, resolver, clock)
+    finally:
+        store.away = store.full = store.broken = False
+        await codes.close()
+        await journal.close()
+        await pool.close()
+        await store.close()

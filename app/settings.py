@@ -32,6 +32,14 @@ class Server(Section, frozen=True, kw_only=True):
             "A request that is unfinished this long after SIGTERM is cancelled; the process is gone soon after.", le=300
         ),
     ] = 4.0
+    gc_threshold: Annotated[
+        int,
+        restart(
+            "New objects between two young garbage collections; Python's own 700 costs a write a tenth of its time.",
+            ge=100,
+            le=1_000_000,
+        ),
+    ] = 10_000
     max_body: Annotated[Size, hot("Largest body of a request; more is refused with 413.", ge=1024, le=2**30)] = 1024**2
     max_batch_body: Annotated[Size, hot("Largest body of a batch of links.", ge=1024, le=2**30)] = 16 * 1024**2
     body_timeout: Annotated[

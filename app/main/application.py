@@ -109,6 +109,7 @@ class Application:
         self._start(self._purge())
         gc.collect()
         gc.freeze()  # what was made until now lives as long as the process: no collection looks at it again
+        gc.set_threshold(self._settings.server.gc_threshold)
 
     def drain(self) -> None:
         """Shutdown began: no new traffic, and a request still under way after the drain timeout is cancelled."""

@@ -13,7 +13,7 @@ from app.links import digest_of
 from app.service.drafts import Draft, draft_link
 from app.service.errors import CodeTaken
 from app.service.snapshot import Snapshot, snapshots
-from astra_core.errors import AstraError, CommitConflict, ConflictReason
+from astra_core.errors import AstraError, CommitConflict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -137,7 +137,7 @@ class LinkCreator:
                 await self._store.commit(writes)
             except CommitConflict as conflict:
                 if conflict.write < len(owners):
-                    await self._settle(owners, owners[conflict.write], conflict)
+                    await self._settle(owners)
                 continue
             for plan in owners:
                 if plan.link is not None:
@@ -212,7 +212,7 @@ class LinkCreator:
                 owners += [plan] * len(creation)
         return writes, owners
 
-    async def _settle(self, owners: Sequence[_Plan], loser: _Plan, conflict: CommitConflict) -> None:
+    async def _settle(self, owners: Sequence[_Plan]) -> None:
         """Take the next code, or the equal link that somebody made meanwhile, or refuse the custom code.
 
         Where one plan of a batch lost a race, others did too: all look again, or each would cost a commit of its own.
@@ -221,14 +221,13 @@ class LinkCreator:
             if place and not place % _SLICE:
                 await asyncio.sleep(0)
             await self._look_again(plan)
-        if conflict.reason is ConflictReason.UNIQUE:
-            loser.reusable = False  # whatever holds the place: a link under a custom code, or one that is used up
 
     async def _look_again(self, plan: _Plan) -> None:
         assert plan.link is not None  # noqa: S101
         assert plan.draft is not None  # noqa: S101
         if plan.reusable:
             equals = await self._reuse(plan, plan.draft, plan.link)
+            # The place in the index may be held by a link that is used up, or by an equal one under another code.
             plan.reusable = not equals and plan.draft.code is None
         if plan.found is not None or await self._links.get(plan.link.code) is None:
             return

@@ -95,3 +95,14 @@ async def test_a_link_that_does_not_serve_is_not_reused(service: Served, end: st
     answers = [await service.http.post("/v1/links", json=link) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 200, 200]
     assert len({answer.json()["code"] for answer in answers} - {code}) == 1
+
+
+@pytest.mark.parametrize("codes", [(None, "mine"), ("mine", None), ("mine", "yours"), ("mine", None, "yours")])
+async def test_equal_links_of_one_batch_under_several_codes(service: Served, codes: tuple[str | None, ...]) -> None:
+    """A batch that asks for equal links under codes and under none is answered, each code with its own link."""
+    links = [{**LINK, "code": code} for code in codes]
+    first, again = [(await service.http.post("/v1/links/batch", json={"links": links})).json() for _ in range(2)]
+    assert [one["status"] for one in first["results"]] == [201] * len(codes)
+    assert [one["status"] for one in again["results"]] == [200] * len(codes)
+    for code, one in zip(codes, again["results"], strict=True):
+        assert code is None or one["link"]["code"] == code

@@ -48,7 +48,7 @@ def test_a_change_committed_while_the_feed_is_read_is_not_skipped(tmp_path: Path
     with sqlite3.connect(path) as setup:
         setup.execute("PRAGMA journal_mode=WAL")
         for statements in schema({}).migrations:
-            for statement in statements if not isinstance(statements, str) else [statements]:
+            for statement in statements:
                 setup.execute(statement)
         setup.execute("INSERT INTO changes (feed, seq, key) VALUES ('links', 1, 'early')")
     setup.close()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.api.models import LinkPatch, NewLink, RawBatch
+from app.api.payload import decode
+from app.api.problems import RequestRefused
+
+NEW: msgspec.json.Decoder[Any] = msgspec.json.Decoder(NewLink)
+PATCH: msgspec.json.Decoder[Any] = msgspec.json.Decoder(LinkPatch)
+BATCH: msgspec.json.Decoder[Any] = msgspec.json.Decoder(RawBatch)
+URL = b'{"url":"https://a.example",'
+
+
+def refusal(decoder: msgspec.json.Decoder[Any], body: bytes) -> RequestRefused:
+    """What decoding refuses the body with."""
+    with pytest.raises(RequestRefused) as caught:
+        decode(decoder, body)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("decoder", "body", "pointer", "detail"),
+    [
+        (NEW, b"{}", "/url", "is missing; it is required"),
+        (NEW, b"[]", "", "expected `object`, got `array`"),
+        (NEW, URL + b'"x":1}', "/x", "is not a member of this object; leave it out"),
+        (NEW, URL + b'"a`b":1}', "/a`b", "is not a member of this object; leave it out"),
+        (NEW, URL + b'"~/":1}', "/~0~1", "is not a member of this object; leave it out"),
+        (NEW, URL + b'"tags":["a",1]}', "/tags/1", "expected `str`, got `int`"),
+        (NEW, URL + b'"max_visits":0}', "/max_visits", "expected `int` >= 1"),
+        (NEW, URL + b'"max_visits":1.5}', "/max_visits", "expected `int | null`, got `float`"),
+        (NEW, URL + b'"starts_at":"tomorrow"}', "/starts_at", "invalid RFC3339 encoded datetime"),
+        (NEW, URL + b'"forward_query":null}', "/forward_query", "expected `bool`, got `null`"),
+        (PATCH, b'{"url":null}', "/url", None),
+        (PATCH, b'{"code":"abc"}', "/code", "is not a member of this object; leave it out"),
+        (BATCH, b'{"links":{}}', "/links", "expected `array`, got `object`"),
+        (BATCH, b'{"links":[]}', "/links", "expected `array` of length >= 1"),
+    ],
+)
+def test_a_refusal_points_at_the_member(
+    decoder: msgspec.json.Decoder[Any], body: bytes, pointer: str, detail: str | None
+) -> None:
+    """422 with a JSON Pointer (RFC 6901) and what is wrong there."""
+    problem = refusal(decoder, body).problem
+    assert problem.status == 422
+    (error,) = problem.errors
+    assert error.pointer == pointer
+    assert detail is None or error.detail == detail
+
+
+def test_a_bad_link_spoils_no_batch() -> None:
+    """A batch is decoded without looking into its links; each is read on its own then."""
+    batch = decode(BATCH, b'{"links":[5,{"url":"https://a.example"},{"url":"\xff"}]}')
+    assert decode(NEW, batch.links[1]).url == "https://a.example"
+    assert [refusal(NEW, batch.links[place]).problem.status for place in (0, 2)] == [422, 400]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff", b'{"url":"\xff"}', b"{}x", b"[" * 10_000])
+def test_what_is_not_json_is_400(body: bytes) -> None:
+    """A body that is not JSON at all names no member."""
+    problem = refusal(msgspec.json.Decoder(), body).problem
+    assert (problem.status, problem.errors) == (400, ())
+    assert problem.detail.startswith("The body is not JSON: ")

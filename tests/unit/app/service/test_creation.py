@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.domain import InvalidLink
+from app.links import REMAINING
+from app.service import CodeTaken, Draft, Receipt
+from astra_core.storage.writes import Insert, Take
+from tests.unit.app.service.made import Made, made
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from app.service import Outcome
+    from astra_core.storage.writes import Write
+
+URL = "https://a.example/"
+MANY = 200
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Made]:
+    """The service over an empty store."""
+    async with made() as parts:
+        yield parts
+
+
+def code_of(outcome: Outcome) -> str:
+    """The code of the link that was made or found."""
+    assert outcome.snapshot is not None, outcome.error
+    return outcome.snapshot.link.code
+
+
+async def test_one_commit_a_request(service: Made) -> None:
+    """However many links a request makes, one commit holds them; a request that makes none commits nothing."""
+    await service.create(Draft(url=URL))
+    await service.create(*[Draft(url=f"{URL}{place}") for place in range(MANY)])
+    assert service.store.commits == 2
+    await service.create(Draft(url="ftp://x"), InvalidLink([]), Draft(url=URL, reuse=True))
+    assert service.store.commits == 2
+
+
+async def test_a_generated_code_that_is_taken_is_passed_over(service: Made) -> None:
+    """Somebody's custom code of the same shape costs another number, not the request."""
+    stolen: list[str] = []
+
+    async def steal(writes: Sequence[Write]) -> None:
+        stolen.extend(write.key for write in writes if isinstance(write, Insert))
+        await service.create(*[Draft(url=URL, code=code) for code in stolen], by=service.rival)
+
+    service.store.rival = steal
+    (outcome,) = await service.create(Draft(url=URL))
+    assert outcome.created
+    assert code_of(outcome) not in stolen
+    service.store.rival, service.store.commits = steal, 0
+    stolen.clear()
+    outcomes = await service.create(*[Draft(url=URL, private=place % 2 == 0) for place in range(MANY)])
+    assert all(outcome.created for outcome in outcomes)
+    assert len({code_of(outcome) for outcome in outcomes} - set(stolen)) == len(stolen) == MANY
+    assert service.store.commits == 3, "the rival's, the refused one, and one more for all"
+
+
+async def test_a_custom_code_that_is_lost_is_refused(service: Made) -> None:
+    """A code taken between look and commit is refused, and the rest of the batch is made, with one more commit."""
+
+    async def steal(writes: Sequence[Write]) -> None:
+        await service.create(*[Draft(url=URL, code=f"code-{place}") for place in range(0, MANY, 2)], by=service.rival)
+
+    service.store.rival = steal
+    outcomes = await service.create(*[Draft(url=URL, code=f"code-{place}") for place in range(MANY)])
+    assert [outcome.created for outcome in outcomes] == [False, True] * (MANY // 2)
+    assert all(isinstance(outcome.error, CodeTaken) for outcome in outcomes[::2])
+    assert service.store.commits == 3
+
+
+async def test_a_code_named_often_costs_one_commit(service: Made) -> None:
+    """The same custom code throughout a batch is known to be taken without asking the store by commits."""
+    outcomes = await service.create(*[Draft(url=f"{URL}{place}", code="same") for place in range(MANY)])
+    assert [outcome.created for outcome in outcomes] == [True] + [False] * (MANY - 1)
+    assert service.store.commits == 1
+
+
+@pytest.mark.parametrize("coded", [False, True])
+async def test_a_lost_race_for_equal_links_finds_them(service: Made, coded: bool) -> None:
+    """Whoever commits second answers with the links that the first one made, after one look for all of them."""
+    drafts = [Draft(url=f"{URL}{place}", reuse=True, code=f"code-{place}" if coded else None) for place in range(MANY)]
+    first: list[Outcome] = []
+
+    async def overtake(writes: Sequence[Write]) -> None:
+        first.extend(await service.create(*drafts, by=service.rival))
+
+    service.store.rival = overtake
+    second = await service.create(*drafts)
+    assert [code_of(outcome) for outcome in first] == [code_of(outcome) for outcome in second]
+    assert (all(one.created for one in first), any(one.created for one in second)) == (True, False)
+    assert service.store.commits == 2
+
+
+@pytest.mark.parametrize("end", ["exhausted", "under another code"])
+async def test_a_place_that_is_held_does_not_stop_a_batch(service: Made, end: str) -> None:
+    """Equal links that may not be answered with keep their place in the index; new ones are made beside them."""
+    kept = await service.create(*[Draft(url=f"{URL}{place}", reuse=True, max_visits=1) for place in range(MANY)])
+    if end == "exhausted":
+        await service.store.commit([Take(counters=REMAINING, key=code_of(one)) for one in kept])
+    codes = [None if end == "exhausted" else f"code-{place}" for place in range(MANY)]
+    drafts = [Draft(url=f"{URL}{place}", reuse=True, max_visits=1, code=code) for place, code in enumerate(codes)]
+    service.store.commits = 0
+    outcomes = await service.create(*drafts)
+    assert all(outcome.created for outcome in outcomes)
+    assert service.store.commits == 2
+    assert [code_of(one) for one in await service.create(*drafts)] == [code_of(one) for one in outcomes]
+
+
+async def test_an_answer_kept_meanwhile_is_given(service: Made) -> None:
+    """Two processes with one key: the second one's commit is refused whole, and it gives the first one's answer."""
+    receipt = Receipt.of(caller="a", key="k", payload=b"digest")
+
+    async def overtake(writes: Sequence[Write]) -> None:
+        await service.create(Draft(url=URL, code="first"), by=service.rival, receipt=receipt)
+
+    service.store.rival = overtake
+    await service.create(Draft(url=URL, code="second"), receipt=receipt)
+    page = await service.manager.get("first")
+    assert page.link.code == "first"
+    assert await service.store.get("links", "second") is None
+    assert service.store.commits == 2

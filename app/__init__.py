@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from astra_core.asgi import Layer
+
 if TYPE_CHECKING:
-    from astra_core.asgi import ASGIApp, Receive, Scope, Send
+    from astra_core.asgi import Receive, Scope, Send
 
 __all__ = ["asgi"]
 
 
-class _Asgi:
-    """Builds nothing at import: the application is composed when the server begins its lifespan."""
+class _Asgi(Layer):
+    """Builds nothing at import: the application is composed when the server begins its lifespan.
 
-    __slots__ = ("_serve",)
+    A layer without hooks, so that it fuses with the composed stack and costs a request nothing.
+    """
 
     def __init__(self) -> None:
-        self._serve: ASGIApp = self._begin
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._serve(scope, receive, send)
+        super().__init__(self._begin)
 
     async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             raise RuntimeError("the server did not run the lifespan; start it with lifespan on")
-        from app.main import start
+        from app.main import start  # not at the top: importing this package must stay free of work
 
         application = await start(receive, send)
         if application is not None:
-            self._serve = application.edge
+            super().__init__(application.edge)  # from now on this layer stands round the composed stack
             await application.lifespan(receive, send)
 
 

@@ -92,7 +92,10 @@ class Layer:
         else:
             for place, leave in self._leaves:
                 if place < entered:
-                    _depart(x, leave)
+                    try:  # as in `_depart`, without its frame
+                        leave(x)
+                    except Exception:
+                        logger.exception("a leave hook raised")
 
     async def _unwind(self, x: Exchange, entered: int, error: BaseException | None) -> None:
         """Let each entered layer rescue, then leave, innermost first; raise what none of them answered."""

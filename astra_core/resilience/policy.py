@@ -1,0 +1,103 @@
+"""Policies composed: deadline → retry → breaker → limiter → call.
+
+The order, outermost first, and its reason:
+
+* **deadline**: bounds everything inside, waits between tries and in queues included.
+* **retry** outside the breaker, so that every try is counted by it and a try meets it anew: once it has opened, the
+  next try is refused at once. The other way round the breaker would see one failure where the dependency saw three.
+* **breaker** outside the limiter, so that a refusal of an open breaker takes neither permit nor place in the queue. Our
+  own limiter's refusals pass it and count neither way: they say nothing about the dependency. Build the breaker with
+  `cancellation_is_failure=own_deadline_expired`, so that a hang that a deadline here cuts off counts as the failure
+  that it is, and a caller's departure does not.
+* **limiter** next to the call, so that a permit is held while the dependency works, never while a retry sleeps.
+
+Each policy's `call` takes the next one as its function, so composing them needs no wrapper in between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from astra_core.resilience.limiter import Priority
+from astra_core.resilience.retry import Repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from astra_core.resilience.deadline import Deadlines
+    from astra_core.resilience.limiter import Limiter
+    from astra_core.resilience.retry import RetryPolicy
+
+__all__ = ["Breaker", "Policy"]
+
+T = TypeVar("T")
+
+
+class Breaker(Protocol):
+    """What a policy needs of a breaker: `CircuitBreaker`, or `AdaptiveThrottle` in its place."""
+
+    async def call_async(self, func: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T:
+        """Return `await func(...)`, or raise without calling it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How calls of the dependency `name` are made; None leaves a part out. Any async callable goes through `call`.
+
+    >>> store = Policy(name="store", deadline=deadlines, retry=retry, breaker=breaker, limiter=limiter)
+    >>> await store.idempotent.call(read, "key")  # tried again when that may help
+    >>> await store.call(append, "event")  # tried again only if it never left
+
+    The parts hold all state and are shared by every policy made from this one; their parameters may be replaced while
+    they run.
+    """
+
+    name: str
+    deadline: Deadlines | None = None
+    retry: RetryPolicy | None = None
+    breaker: Breaker | None = None
+    limiter: Limiter | None = None
+    repeat: Repeat = Repeat.UNSENT
+    priority: Priority = Priority.NORMAL
+    _chain: tuple[Callable[..., Awaitable[Any]], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        chain: list[Callable[..., Awaitable[Any]]] = []
+        if self.deadline is not None:
+            chain.append(self.deadline.call)
+        if self.retry is not None:
+            chain.append(partial(self.retry.call_as, self.repeat))
+        if self.breaker is not None:
+            chain.append(self.breaker.call_async)
+        if self.limiter is not None:
+            chain.append(partial(self.limiter.call_as, self.priority))
+        object.__setattr__(self, "_chain", tuple(chain))
+
+    @property
+    def idempotent(self) -> Policy:
+        """The same policy for calls that change nothing, or the same thing again."""
+        return dataclasses.replace(self, repeat=Repeat.IDEMPOTENT)
+
+    @property
+    def keyed(self) -> Policy:
+        """The same policy for calls that an idempotency key makes safe to repeat."""
+        return dataclasses.replace(self, repeat=Repeat.KEYED)
+
+    def at(self, priority: Priority) -> Policy:
+        """The same policy for calls that queue as `priority`."""
+        return dataclasses.replace(self, priority=priority)
+
+    async def call(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T:
+        """Return `await fn(...)` under every part of this policy, or raise what the call or a part raised."""
+        if not self._chain:
+            return await fn(*args, **kwargs)
+        result: T = await self._chain[0](*self._chain[1:], fn, *args, **kwargs)
+        return result
+
+    def __repr__(self) -> str:
+        parts = (self.deadline, self.retry, self.breaker, self.limiter, "call")
+        return f"Policy({self.name!r}: {' → '.join(str(part) for part in parts if part is not None)})"

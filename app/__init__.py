@@ -31,5 +31,8 @@ class _Asgi(Layer):
             super().__init__(application.edge)  # from now on this layer stands round the composed stack
             await application.lifespan(receive, send)
 
+    def __repr__(self) -> str:
+        return "<app.asgi>"
+
 
 asgi = _Asgi()

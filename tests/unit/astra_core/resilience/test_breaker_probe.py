@@ -22,14 +22,17 @@ PARAMETERS = replace(BreakerParameters.consecutive(1, open_for=10.0), probes=2, 
 class Dependency:
     """Ends each probe as it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
         self.outcome: object = "fine"
+        self.seconds = 0.0
         self.probes = 0
         self.hung = 0
 
     async def probe(self) -> object:
         """One probe."""
         self.probes += 1
+        await self.clock.sleep(self.seconds)
         if self.outcome == "hang":
             self.hung += 1
             try:
@@ -45,7 +48,8 @@ class Scene:
     """A breaker with a prober, its clock and its dependency; `tasks` are those it spawned."""
 
     def __init__(self, parameters: BreakerParameters = PARAMETERS, **options: Any) -> None:
-        self.clock, self.dependency, self.log = FakeClock(), Dependency(), Log()
+        self.clock, self.log = FakeClock(), Log()
+        self.dependency = Dependency(self.clock)
         self.tasks: list[asyncio.Task[None]] = []
         self.breaker = CircuitBreaker(
             parameters=parameters, clock=self.clock, events=self.log, probe=self.dependency.probe, spawn=self.spawn,
@@ -146,11 +150,27 @@ async def test_a_probe_that_says_nothing_is_repeated_at_leisure(scene: Scene, ou
     """Once a second, not in a loop without a pause."""
     scene.dependency.outcome = outcome
     scene.trip()
-    await scene.clock.run_for(13)
-    assert (scene.state, scene.dependency.probes) == ("half-open", 4)
+    await scene.clock.run_for(10)
+    for probes in (1, 2, 3):
+        await scene.clock.run_for(0.9)
+        assert (scene.state, scene.dependency.probes) == ("half-open", probes)
+        await scene.clock.run_for(0.1)
     scene.dependency.outcome = "fine"
     await scene.clock.run_for(1)
     assert scene.state == "closed"
+
+
+async def test_a_prober_at_work_is_trusted_however_long_its_probes_take_together() -> None:
+    """Each has its time, and no user's call is taken for one in the meantime."""
+    scene = Scene(replace(PARAMETERS, probes=4))
+    scene.dependency.seconds = 4.0
+    scene.trip()
+    await scene.clock.run_for(10)
+    for _ in range(15):
+        assert (scene.passes(), scene.state) == (False, "half-open")
+        await scene.clock.run_for(1)
+    await scene.clock.run_for(1)
+    assert (scene.dependency.probes, scene.state) == (4, "closed")
 
 
 async def test_orders_end_the_probing(scene: Scene) -> None:
@@ -209,7 +229,7 @@ async def test_without_a_task_calls_are_probes(caplog: pytest.LogCaptureFixture)
         raise RuntimeError("shutting down")
 
     clock = FakeClock()
-    breaker = CircuitBreaker(parameters=PARAMETERS, clock=clock, probe=Dependency().probe, spawn=refuse)
+    breaker = CircuitBreaker(parameters=PARAMETERS, clock=clock, probe=Dependency(clock).probe, spawn=refuse)
     breaker.open()
     assert "no task for background probes" in caplog.text
     clock.advance(15)

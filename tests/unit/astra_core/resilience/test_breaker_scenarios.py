@@ -593,6 +593,31 @@ class TestOurs:
         driver.clock.advance(10)
         assert (driver.refused(), driver.state) == (1, "forced open")
 
+    def test_a_failure_whose_listener_moves_the_breaker_is_of_the_past(self) -> None:
+        """It is not counted again in the state that the listener chose."""
+
+        class Forgiving(CircuitBreakerListener):
+            def failure(self, breaker: CircuitBreaker, exception: BaseException) -> None:
+                breaker.reset()
+
+        driver = Driver(BreakerParameters.consecutive(1), listeners=[Forgiving()])
+        driver.bad(5)
+        assert (driver.state, driver.breaker.snapshot().calls) == ("closed", 0)
+
+    def test_opening_an_open_breaker_begins_the_pause_anew(self) -> None:
+        """And is told, as aiobreaker tells it."""
+        heard: list[str] = []
+
+        class Listener(CircuitBreakerListener):
+            def state_change(self, breaker: CircuitBreaker, old: object, new: object) -> None:
+                heard.append(breaker.circuit_state)
+
+        driver = Driver(PLAIN, listeners=[Listener()])
+        driver.breaker.open()
+        driver.clock.advance(6)
+        driver.breaker.open()
+        assert (driver.breaker.retry_after, heard) == (10.0, ["open", "open"])
+
     def test_an_endless_slow_threshold_never_makes_a_call_slow(self) -> None:
         """Which is the default."""
         driver = Driver(PLAIN)

@@ -88,7 +88,10 @@ class ClickCounter:
         await self.count()
 
     async def _count_segment(self, segment: Segment) -> None:
-        while True:
+        """Apply what is in `segment` now. What is recorded meanwhile waits for the next round: under load there is
+        always something new, and counting it at once would commit without a pause."""
+        sealed, until = self._journal.is_sealed(segment), segment.end
+        while segment.applied < until:
             batch = segment.claimed or await self._gather(segment)
             if not batch.events:
                 break
@@ -98,8 +101,7 @@ class ClickCounter:
             segment.claimed = None
             segment.applied = batch.position
             self.counted += batch.events
-        # Nothing was awaited since the last read: a segment that is sealed now was sealed when it was read.
-        if self._journal.is_sealed(segment):
+        if sealed:
             await self._journal.remove(segment)
 
     async def _forget(self) -> None:

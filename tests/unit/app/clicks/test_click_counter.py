@@ -53,6 +53,23 @@ async def test_what_is_recorded_is_counted_at_once(bench: Bench) -> None:
     assert len(bench.files()) == 2
 
 
+async def test_clicks_that_never_stop_do_not_keep_a_round_going(bench: Bench) -> None:
+    """What is recorded during a commit waits for the next round, so that a busy worker commits once a round."""
+
+    class Busy(Store):
+        async def commit(self, writes: Any) -> tuple[int, ...]:
+            record(journal, {"aaa": 1})
+            return await super().commit(writes)
+
+    bench.store = Busy()
+    journal, counter = await bench.process()
+    record(journal, {"aaa": 5})
+    await counter.count()
+    assert (len(bench.store.adds), counter.counted) == (1, 5)
+    await counter.count()
+    assert (len(bench.store.adds), counter.counted) == (2, 6)
+
+
 async def test_a_sealed_segment_goes_before_its_position_is_forgotten(bench: Bench) -> None:
     """Counted to its end, it is unlinked first; a position forgotten too early would count it again."""
     journal, counter = await bench.process()

@@ -33,6 +33,6 @@ class LastResort(Layer):
         problem = problem_of(error)
         if problem is not None:
             return self._problems.respond(problem, x.scope)
-        request_id = self._problems.next_id()
+        request_id = self._problems.id_of(x.scope)
         logger.error("%s %r failed, request %s", x.scope["method"], x.scope["path"], request_id, exc_info=error)
-        return self._problems.respond(_BUG, x.scope, request_id=request_id)
+        return self._problems.respond(_BUG, x.scope)

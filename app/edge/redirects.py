@@ -1,4 +1,4 @@
-"""`GET|HEAD /{code}`: the redirect path, a raw ASGI handler. Everything else goes to the management application."""
+"""`GET|HEAD /{code}`: the whole redirect path, a raw ASGI handler. All else goes to the management application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from app.links.entry import (
     FORWARDS,
     GONE,
     LIMITED,
-    PLAIN,
     TIMED,
 )
 from app.links.repository import FEED, REMAINING
@@ -33,8 +32,6 @@ __all__ = ["Redirects"]
 
 _CODE_PATH = re.compile(r"/[A-Za-z0-9_-]{3,64}", re.ASCII)
 _NO_STORE: Header = (b"cache-control", b"private, no-store")
-_NO_BODY: Header = (b"content-length", b"0")
-_BODY = {"type": "http.response.body", "body": b""}
 _QUERY_SAFE = "!$%&'()*+,-./:;=?@_~[]"
 """What a URL's query may hold as it is; the rest is percent-encoded before it enters a header."""
 
@@ -61,10 +58,7 @@ _PREFETCH = Problem(
 
 
 class Redirects:
-    """Answers short links from the resolver, and stores each click before its answer leaves.
-
-    A link with no start, expiry, limit or query to forward is answered in `__call__` and `_plain` alone.
-    """
+    """Answers short links from the resolver, and stores each click before its answer leaves."""
 
     def __init__(
         self,
@@ -84,42 +78,18 @@ class Redirects:
         self._problems = problems
         self._time = clock.time
         self._look_up = resolver.entries.look_up
-        self._mark = resolver.entries.mark
         self._max_age = int(max_age)
-        self._cache_control: Header = (
-            (b"cache-control", b"private, max-age=%d" % self._max_age) if self._max_age > 0 else _NO_STORE
-        )
+        self.cache_control: Header = _private(self._max_age)
+        """`Cache-Control` of a redirect that has no end of its own."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose who answers. A plain function: it costs no coroutine of its own."""
         if scope["type"] != "http":
             return self._management(scope, receive, send)
         path = scope["path"]
-        entry = self._look_up(path)
-        if entry is not None:
-            if entry.kind == PLAIN and scope["method"] == "GET" and entry.filled_at >= self._resolver.fresh_after:
-                self._mark(path)
-                return self._plain(scope, send, entry)
-            return self._resolved(scope, receive, send)
-        if _CODE_PATH.fullmatch(path) is None or is_reserved(path[1:]):
+        if self._look_up(path) is None and (_CODE_PATH.fullmatch(path) is None or is_reserved(path[1:])):
             return self._management(scope, receive, send)
         return self._resolved(scope, receive, send)
-
-    async def _plain(self, scope: Scope, send: Send, entry: Entry) -> None:
-        for header in scope["headers"]:
-            if header[0] == b"sec-purpose" and header[1].startswith(b"prefetch"):
-                break
-        else:
-            self._record(entry.code)
-        self._resolver.hits += 1
-        await send(
-            {
-                "type": "http.response.start",
-                "status": entry.status,
-                "headers": [(b"location", entry.location), self._cache_control, _NO_BODY],
-            }
-        )
-        await send(_BODY)
 
     async def _resolved(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
@@ -172,12 +142,16 @@ class Redirects:
         if self._max_age <= 0 or entry.kind & LIMITED:
             return _NO_STORE
         if entry.expires_at == math.inf:
-            return self._cache_control
+            return self.cache_control
         age = min(self._max_age, int(entry.expires_at - self._time()))
-        return (b"cache-control", b"private, max-age=%d" % age) if age > 0 else _NO_STORE
+        return _private(age)
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         await self._problems.respond(problem, scope)(scope, receive, send)
+
+
+def _private(age: int) -> Header:
+    return (b"cache-control", b"private, max-age=%d" % age) if age > 0 else _NO_STORE
 
 
 def _is_prefetch(scope: Scope) -> bool:

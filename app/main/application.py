@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.main.process import ProcessWatch, announce_ready, refuse_start
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from app.api import HealthApi
     from app.clicks import ClickCounter, Journal
     from app.codes import CodeFactory
-    from app.edge import Requests
+    from app.edge import Drain
     from app.links import Follower
     from app.service import IdempotencyKeys
     from app.settings import Settings
@@ -49,7 +50,7 @@ class Application:
         journal: Journal,
         counter: ClickCounter,
         keys: IdempotencyKeys,
-        requests: Requests,
+        drain: Drain,
         health: HealthApi,
         pools: Sequence[BlockingPool],
         clock: Clock,
@@ -62,10 +63,11 @@ class Application:
         self._journal = journal
         self._counter = counter
         self._keys = keys
-        self._requests = requests
+        self._drain = drain
         self._health = health
         self._pools = pools
         self._clock = clock
+        self._lifespan: asyncio.Task[Any] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +80,7 @@ class Application:
     async def lifespan(self, receive: Receive, send: Send) -> None:
         """Speak the ASGI lifespan protocol; a start that fails is one clear line, and nothing half-started serves."""
         await receive()
+        self._lifespan = asyncio.current_task()
         watch = ProcessWatch(asyncio.get_running_loop(), drain_timeout=self._settings.server.drain_timeout)
         try:
             await self.open()
@@ -97,7 +100,6 @@ class Application:
 
     async def open(self) -> None:
         """Open the store and the journal, then start what runs beside the requests. Raises `AstraError`, `OSError`."""
-        self._requests.loop = asyncio.get_running_loop()
         await self._store.open()
         await self._codes.open()
         await self._follower.open()
@@ -114,8 +116,9 @@ class Application:
     def drain(self) -> None:
         """Shutdown began: no new traffic, and a request still under way after the drain timeout is cancelled."""
         self._health.drain()
-        self._requests.draining = True
-        asyncio.get_running_loop().call_later(self._settings.server.drain_timeout, self._requests.cancel)
+        self._drain.begin()
+        cancel = partial(self._drain.cancel, spare=self._lifespan)
+        asyncio.get_running_loop().call_later(self._settings.server.drain_timeout, cancel)
 
     async def close(self) -> None:
         """Stop what runs, count what can be counted at once, and close."""

@@ -18,7 +18,7 @@ from app.api import (
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
 from app.domain import own_places
-from app.edge import Redirects, Requests, build_edge
+from app.edge import Drain, Redirects, build_edge
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
 from app.main.application import Application
 from app.main.dependencies import dependencies
@@ -45,7 +45,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
     """Build the whole application. Nothing is opened or started before its lifespan."""
     clock = clock or SystemClock()
     problems = Problems(RequestIds())
-    requests = Requests()
+    drain = Drain()
 
     store, pools = compose_store(settings, clock)
     links = LinkRepository(store)
@@ -105,7 +105,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
     )
 
     return Application(
-        build_edge(redirects, requests=requests, problems=problems),
+        build_edge(redirects, resolver=resolver, journal=journal, drain=drain, problems=problems),
         settings=settings,
         store=store,
         codes=codes,
@@ -113,7 +113,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         journal=journal,
         counter=counter,
         keys=keys,
-        requests=requests,
+        drain=drain,
         health=health,
         pools=(*pools, journal_pool),
         clock=clock,

@@ -3,11 +3,12 @@
 from astra_core.asgi.exchange import Exchange
 from astra_core.asgi.layer import Layer
 from astra_core.asgi.problem import FieldError, Problem, Problems
-from astra_core.asgi.request_id import RequestIds
+from astra_core.asgi.request_id import REQUEST_ID, RequestIds, request_id_of
 from astra_core.asgi.respond import Response
 from astra_core.asgi.types import ASGIApp, Header, Message, Receive, Scope, Send
 
 __all__ = [
+    "REQUEST_ID",
     "ASGIApp",
     "Exchange",
     "FieldError",
@@ -21,4 +22,5 @@ __all__ = [
     "Response",
     "Scope",
     "Send",
+    "request_id_of",
 ]

@@ -60,13 +60,14 @@ class Layer:
         self._unwinding: tuple[Unwinding, ...] = tuple(
             (place, layer.rescue, layer.leave) for place, layer in enumerate(self._fused)
         )[::-1]
-        self._starts = self._starts_within(self._depth)
+        self._starts_within = tuple(self._starts_of(depth) for depth in range(self._depth + 1))
+        self._starts = self._starts_within[self._depth]
 
     def _hooks(self, name: str) -> tuple[tuple[int, Callable[..., None]], ...]:
         bound = ((place, getattr(layer, name)) for place, layer in enumerate(self._fused))
         return tuple((place, hook) for place, hook in bound if hook is not None)
 
-    def _starts_within(self, depth: int) -> tuple[StartHook, ...]:
+    def _starts_of(self, depth: int) -> tuple[StartHook, ...]:
         return tuple(hook for place, hook in self._hooks("start")[::-1] if place < depth)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +82,7 @@ class Layer:
                 instead = enter(x)
                 if instead is not None:
                     entered += 1
-                    x.within(self._starts_within(entered))
+                    x.within(self._starts_within[entered])
                     app = instead
                     break
             else:
@@ -106,7 +107,7 @@ class Layer:
                 try:
                     app = rescue(x, error)
                     if app is not None and not x.started:
-                        x.within(self._starts_within(place + 1))
+                        x.within(self._starts_within[place + 1])
                         await app(x.scope, x.receive, x.send)
                         error = None
                 except BaseException as later:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from astra_core.asgi.request_id import REQUEST_ID
 from astra_core.asgi.respond import Response
 
 if TYPE_CHECKING:
@@ -59,20 +60,21 @@ class Problem:
 
 
 class Problems:
-    """Turns problems into responses; each gets an id of its own, so that a report can be found again."""
+    """Turns problems into responses that carry the request's id, so that a report can be found again in the log."""
 
     def __init__(self, request_ids: RequestIds) -> None:
         self._request_ids = request_ids
 
-    def next_id(self) -> str:
-        """Return the id for a problem that is also told elsewhere, in the log."""
-        return self._request_ids.next()
+    def id_of(self, scope: Scope) -> str:
+        """Return the id of the request of `scope`; one that no middleware gave an id keeps this one."""
+        request_id: str = scope.get(REQUEST_ID) or scope.setdefault(REQUEST_ID, self._request_ids.next())
+        return request_id
 
-    def respond(self, problem: Problem, scope: Scope, *, request_id: str | None = None) -> Response:
+    def respond(self, problem: Problem, scope: Scope) -> Response:
         """Return the response to `problem` in the request of `scope`."""
         members = problem.members()
         members["instance"] = _instance(scope["path"])
-        members["request_id"] = request_id or self._request_ids.next()
+        members["request_id"] = self.id_of(scope)
         headers: list[Header] = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
         if problem.retry_after is not None:
             headers.append((b"retry-after", str(max(1, math.ceil(problem.retry_after))).encode()))

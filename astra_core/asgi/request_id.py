@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RequestIds"]
+    from astra_core.asgi.types import Scope
+
+__all__ = ["REQUEST_ID", "RequestIds", "request_id_of"]
+
+REQUEST_ID = "astra.request_id"
+"""Key in the scope under which a request's id stands, once a middleware gave it one."""
 
 _BYTES = 16
 _BLOCK = 256
@@ -27,3 +32,8 @@ class RequestIds:
             block = self._entropy(_BYTES * _BLOCK).hex()
             self._ids = [block[at : at + 2 * _BYTES] for at in range(0, len(block), 2 * _BYTES)]
         return self._ids.pop()
+
+
+def request_id_of(scope: Scope) -> str | None:
+    """Return the id of the request of `scope`; None when no middleware gave it one."""
+    return scope.get(REQUEST_ID)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.api import BodyLimits, HealthApi, LinkApi, LinkViews, PageLimits, ShortUrls, build_management, operations
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
-from app.edge import Redirects, Requests, build_edge
+from app.edge import Drain, Redirects, build_edge
 from app.links import LINKS, LinkRepository, Resolver
 from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
 from astra_core.asgi import Problems, RequestIds
@@ -110,7 +110,8 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     await codes.open()
     await journal.open()
     try:
-        async with client_of(build_edge(redirects, requests=Requests(), problems=problems)) as http:
+        edge = build_edge(redirects, resolver=resolver, journal=journal, drain=Drain(), problems=problems)
+        async with client_of(edge) as http:
             yield Assembled(http, store, keys, resolver, clock)
     finally:
         store.away = store.full = store.broken = False

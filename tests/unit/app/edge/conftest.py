@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clicks import Journal
-from app.edge import Redirects
+from app.edge import CachedRedirects, Redirects
 from app.links import LinkRepository, Resolver
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import StoreUnavailable
@@ -50,9 +50,9 @@ class Edge:
         self.passed: list[str] = []
         self.app = self.build(max_age=max_age)
 
-    def build(self, *, max_age: float) -> Redirects:
-        """Return the redirect path with another setting."""
-        return Redirects(
+    def build(self, *, max_age: float) -> CachedRedirects:
+        """Return the redirect path, from memory and through the resolver, with another setting."""
+        self.redirects = Redirects(
             self.management,
             resolver=self.resolver,
             journal=self.journal,
@@ -60,6 +60,9 @@ class Edge:
             problems=self.problems,
             clock=self.clock,
             max_age=max_age,
+        )
+        return CachedRedirects(
+            self.redirects, resolver=self.resolver, journal=self.journal, cache_control=self.redirects.cache_control
         )
 
     async def management(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.edge import InFlight, LastResort, Requests, build_edge
+from app.edge import Drain, Draining, LastResort, build_edge
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import CommitConflict, ConflictReason, Overloaded, StoreUnavailable
 from tests.unit.app.clicks.doubles import until
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
 
 if TYPE_CHECKING:
-    from astra_core.asgi import ASGIApp, Receive, Scope, Send
+    from astra_core.asgi import ASGIApp, Message, Receive, Scope, Send
     from tests.unit.app.edge.conftest import Edge
 
 
@@ -52,9 +52,9 @@ def problems() -> Problems:
 
 
 @pytest.fixture
-def requests() -> Requests:
-    """Return the requests under way, none."""
-    return Requests()
+def drain() -> Drain:
+    """Return a shutdown that has not begun."""
+    return Drain()
 
 
 async def start(app: ASGIApp, path: str = "/slow") -> tuple[asyncio.Task[None], Server]:
@@ -67,35 +67,53 @@ async def start(app: ASGIApp, path: str = "/slow") -> tuple[asyncio.Task[None], 
     return asyncio.create_task(run()), server
 
 
-@pytest.mark.parametrize("knows_loop", [True, False])
-async def test_requests_under_way_are_known(problems: Problems, requests: Requests, knows_loop: bool) -> None:
-    """From the first step to the last, whatever their end."""
+async def test_only_requests_are_cancelled(problems: Problems, drain: Drain) -> None:
+    """Requests are found wherever they wait; the lifespan and tasks of other kinds live on."""
     slow = Slow()
-    requests.loop = asyncio.get_running_loop() if knows_loop else None
-    app = InFlight(slow, requests=requests, problems=problems)
+    app = LastResort(Draining(slow, drain=drain, problems=problems), problems=problems)
     started = [await start(app) for _ in range(3)]
-    await until(lambda: slow.begun == 3)
-    assert requests.tasks == {task for task, _ in started}
-    started[0][0].cancel()
-    await asyncio.wait([started[0][0]])
-    assert len(requests) == 2
-    slow.go.set()
+    lifespan, _ = await start(app)
+    other = asyncio.create_task(slow.go.wait())
+    await until(lambda: slow.begun == 4)
+    assert repr(drain) == "<Drain not begun>"
+    assert drain.cancel(spare=lifespan) == 3
+    assert repr(drain) == "<Drain begun>"
     await asyncio.wait([task for task, _ in started])
-    assert len(requests) == 0
-    assert repr(requests) == "<Requests under way=0>"
-    with pytest.raises(KeyError):
-        await call(InFlight(failing(KeyError("x")), requests=requests, problems=problems), http_scope())
-    assert len(requests) == 0
+    assert [server.status for _, server in started] == [503] * 3
+    assert not lifespan.done()
+    assert not other.done()
+    slow.go.set()
+    await asyncio.wait([lifespan, other])
+    assert drain.cancel() == 0
 
 
-async def test_shutdown_answers_for_what_it_cancels(problems: Problems, requests: Requests) -> None:
+async def test_a_redirect_whose_client_does_not_read_is_found_too(edge: Edge, drain: Drain) -> None:
+    """It waits in the server's `send`, past every layer that bounds waiting."""
+    app = build_edge(edge.redirects, resolver=edge.resolver, journal=edge.journal, drain=drain, problems=edge.problems)
+    await edge.get("/abc")
+    full = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        await full.wait()
+
+    async def run() -> None:
+        await app(http_scope("/abc"), Server().receive, send)
+
+    task = asyncio.create_task(run())
+    await until(lambda: edge.resolver.hits == 1)
+    assert drain.cancel() == 1
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_shutdown_answers_for_what_it_cancels(problems: Problems, drain: Drain) -> None:
     """503 with `Retry-After`, and the task ends well; half an answer is broken off."""
     slow = Slow()
-    app = InFlight(slow, requests=requests, problems=problems)
+    app = Draining(slow, drain=drain, problems=problems)
     task, server = await start(app)
     half, half_server = await start(app, "/half")
     await until(lambda: slow.begun == 2)
-    assert requests.cancel() == 2
+    assert drain.cancel() == 2
     await asyncio.wait([task, half])
     assert server.problem["type"] == "urn:astra:problem:shutting-down"
     assert server.status == 503
@@ -104,13 +122,12 @@ async def test_shutdown_answers_for_what_it_cancels(problems: Problems, requests
     assert task.cancelling() == 0
     assert half.cancelled()
     assert half_server.sent == [{"type": "http.response.start", "status": 200, "headers": []}]
-    assert len(requests) == 0
 
 
-async def test_any_other_cancellation_is_not_answered(problems: Problems, requests: Requests) -> None:
+async def test_any_other_cancellation_is_not_answered(problems: Problems, drain: Drain) -> None:
     """A client that left, a server that gave up: who cancelled means it."""
     slow = Slow()
-    app = LastResort(InFlight(slow, requests=requests, problems=problems), problems=problems)
+    app = LastResort(Draining(slow, drain=drain, problems=problems), problems=problems)
     task, server = await start(app)
     await until(lambda: slow.begun == 1)
     task.cancel()
@@ -119,11 +136,11 @@ async def test_any_other_cancellation_is_not_answered(problems: Problems, reques
     assert server.sent == []
 
 
-async def test_once_shutdown_began_the_servers_cancellation_is_answered(problems: Problems, requests: Requests) -> None:
+async def test_once_shutdown_began_the_servers_cancellation_is_answered(problems: Problems, drain: Drain) -> None:
     """A server may be quicker than we are; the client learns the same."""
     slow = Slow()
-    requests.draining = True
-    task, server = await start(InFlight(slow, requests=requests, problems=problems))
+    drain.begin()
+    task, server = await start(Draining(slow, drain=drain, problems=problems))
     await until(lambda: slow.begun == 1)
     task.cancel()
     await asyncio.wait([task])
@@ -173,9 +190,9 @@ async def test_an_error_behind_the_answer_goes_to_the_server(problems: Problems)
     assert server.status == 200
 
 
-async def test_the_stack_stands_as_one_layer(edge: Edge, requests: Requests) -> None:
+async def test_the_stack_stands_as_one_layer(edge: Edge, drain: Drain) -> None:
     """All of it together: a redirect, a store that is away, and a request that shutdown cancels."""
-    app = build_edge(edge.app, requests=requests, problems=edge.problems)
+    app = build_edge(edge.redirects, resolver=edge.resolver, journal=edge.journal, drain=drain, problems=edge.problems)
     assert (await call(app, http_scope("/abc"))).status == 302
     assert (await call(app, http_scope("/v1/links"))).status == 299
     edge.store.away = True
@@ -184,9 +201,8 @@ async def test_the_stack_stands_as_one_layer(edge: Edge, requests: Requests) -> 
     edge.store.away = False
     edge.store.hold()
     task, server = await start(app, "/another")
-    await until(lambda: len(requests) == 1)
-    requests.cancel()
+    await asyncio.sleep(0)
+    assert drain.cancel() == 1
     await asyncio.wait([task])
     assert server.status == 503
     edge.store.release()
-    assert len(requests) == 0

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra_core.asgi import FieldError, Problem, Problems, RequestIds
+from astra_core.asgi import REQUEST_ID, FieldError, Problem, Problems, RequestIds, request_id_of
 from tests.unit.astra_core.asgi.driver import call, http_scope
+
+if TYPE_CHECKING:
+    from astra_core.asgi import Scope
 
 
 @pytest.fixture
@@ -52,14 +56,19 @@ async def test_a_plain_problem_takes_its_title_from_the_status(problems: Problem
     assert "errors" not in answer
 
 
-async def test_every_problem_has_an_id_of_its_own_unless_it_is_given_one(problems: Problems) -> None:
-    """Two responses never share an id; one that was logged already is told again."""
-    problem, scope = Problem(status=500, detail="bug"), http_scope()
-    ids = {json.loads(problems.respond(problem, scope).body)["request_id"] for _ in range(300)}
-    assert len(ids) == 300
-    told = problems.next_id()
-    assert told not in ids
-    assert json.loads(problems.respond(problem, scope, request_id=told).body)["request_id"] == told
+async def test_a_problem_carries_the_id_of_its_request(problems: Problems) -> None:
+    """The one that a middleware gave it, else one that it keeps from its first problem on, for the log."""
+    problem = Problem(status=500, detail="bug")
+
+    def told(scope: Scope) -> str:
+        request_id: str = json.loads(problems.respond(problem, scope).body)["request_id"]
+        return request_id
+
+    assert len({told(http_scope()) for _ in range(300)}) == 300
+    scope = http_scope()
+    assert request_id_of(scope) is None
+    assert told(scope) == told(scope) == problems.id_of(scope) == request_id_of(scope)
+    assert told({**http_scope(), REQUEST_ID: "given"}) == "given"
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from app.main.process import ProcessWatch, announce_ready, refuse_start
 from astra_core.errors import AstraError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
 
     from app.api import HealthApi
     from app.clicks import ClickCounter, Journal
     from app.codes import CodeFactory
     from app.edge import Drain
     from app.links import Follower
+    from app.main.background import Background
     from app.service import IdempotencyKeys
     from app.settings import Settings
     from astra_core.asgi import ASGIApp, Receive, Scope, Send
@@ -52,6 +53,7 @@ class Application:
         keys: IdempotencyKeys,
         drain: Drain,
         health: HealthApi,
+        background: Background,
         pools: Sequence[BlockingPool],
         clock: Clock,
     ) -> None:
@@ -65,10 +67,10 @@ class Application:
         self._keys = keys
         self._drain = drain
         self._health = health
+        self._background = background
         self._pools = pools
         self._clock = clock
         self._lifespan: asyncio.Task[Any] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
@@ -105,10 +107,10 @@ class Application:
         await self._follower.open()
         await self._journal.open()
         clicks, cache = self._settings.clicks, self._settings.cache
-        self._start(self._follower.run(interval=cache.poll_interval))
-        self._start(self._journal.keep(sync_interval=clicks.sync_interval))
-        self._start(self._counter.run(interval=clicks.apply_interval, adopt_interval=clicks.adopt_interval))
-        self._start(self._purge())
+        self._background.spawn(self._follower.run(interval=cache.poll_interval))
+        self._background.spawn(self._journal.keep(sync_interval=clicks.sync_interval))
+        self._background.spawn(self._counter.run(interval=clicks.apply_interval, adopt_interval=clicks.adopt_interval))
+        self._background.spawn(self._purge())
         gc.collect()
         gc.freeze()  # what was made until now lives as long as the process: no collection looks at it again
         gc.set_threshold(self._settings.server.gc_threshold)
@@ -122,25 +124,18 @@ class Application:
 
     async def close(self) -> None:
         """Stop what runs, count what can be counted at once, and close."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_COUNT)
-        self._tasks.clear()
+        await self._background.close(timeout=_LAST_COUNT)
         try:
             async with asyncio.timeout(_LAST_COUNT):
                 await self._counter.finish()
         except (AstraError, OSError) as error:
-            logger.warning("clicks stay in the journal for the next start: %s", error or "no time left")
+            logger.warning("clicks stay in the journal for the next start: %s", str(error) or "no time left")
         await self._codes.close()
         await self._store.close()
         # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
         await self._journal.close()
         for pool in self._pools:
             await pool.close()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work))
 
     async def _purge(self) -> None:
         """Remove expired idempotency keys, in small batches, for ever."""

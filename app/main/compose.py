@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,18 @@ from app.domain import own_places
 from app.edge import Drain, Redirects, build_edge
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
 from app.main.application import Application
-from app.main.dependencies import dependencies
+from app.main.background import Background
+from app.main.dependencies import dependencies, probe_reads, probe_writes
+from app.main.policies import PolicyFactory, log_breakers
 from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
 from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
+from astra_core.events import Listeners
 from astra_core.keyed import BlockingPool
+from astra_core.resilience import Sweep
 from astra_core.sqlite import Limits
-from astra_core.storage import store_from_url
+from astra_core.storage import guarded, store_from_url
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -47,7 +52,23 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
     problems = Problems(RequestIds())
     drain = Drain()
 
-    store, pools = compose_store(settings, clock)
+    background = Background()
+    policies = PolicyFactory(
+        sweep=Sweep(clock=clock), clock=clock, listeners=Listeners(log_breakers), spawn=background.spawn
+    )
+
+    engine, pools = compose_store(settings, clock)
+    # Reads and writes fail apart: a disk that is full still answers, so each has its own breaker.
+    reads = policies.store(
+        "store reads", settings.store.reads, deadline=settings.store.read_deadline, probe=partial(probe_reads, engine)
+    )
+    writes = policies.store(
+        "store writes",
+        settings.store.writes,
+        deadline=settings.store.write_deadline,
+        probe=partial(probe_writes, engine),
+    )
+    store = guarded(engine, reads=reads, writes=writes)
     links = LinkRepository(store)
     codes = CodeFactory(
         store, region=settings.codes.region, block=settings.codes.block, key=_key(settings), clock=clock
@@ -93,7 +114,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
             max_batch=settings.links.max_batch,
         ),
     )
-    health = HealthApi(dependencies(store, follower, resolver, journal, counter, clock=clock))
+    health = HealthApi(dependencies(store, (reads, writes), follower, resolver, journal, counter, clock=clock))
     redirects = Redirects(
         build_management(operations(link_api, health), version=__version__),
         resolver=resolver,
@@ -115,6 +136,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         keys=keys,
         drain=drain,
         health=health,
+        background=background,
         pools=(*pools, journal_pool),
         clock=clock,
     )

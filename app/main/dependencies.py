@@ -6,21 +6,50 @@ from typing import TYPE_CHECKING, Any
 
 from app.codes import SYSTEM
 from astra_core.errors import AstraError
+from astra_core.resilience import CircuitBreaker
+from astra_core.storage import Add
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from app.api.health import Dependency
     from app.clicks import ClickCounter, Journal
     from app.links import Follower, Resolver
     from astra_core.clock import Clock
-    from astra_core.storage import StoreEngine
+    from astra_core.resilience import Policy
+    from astra_core.storage import Store, StoreEngine
 
-__all__ = ["dependencies"]
+__all__ = ["dependencies", "probe_reads", "probe_writes"]
+
+
+async def probe_reads(store: Store) -> None:
+    """Read a record that is always there. Raises `StorageError` when the store does not answer."""
+    await store.get(SYSTEM.name, "codes")
+
+
+async def probe_writes(store: Store) -> None:
+    """Write what nobody reads. Raises `StorageError` when the store does not take it."""
+    await store.commit([Add(counters="probes", amounts={"writes": 1})])
+
+
+def breaker_figures(policy: Policy) -> Mapping[str, Any]:
+    """Return what there is to know of the breaker in `policy`."""
+    breaker = policy.breaker
+    if not isinstance(breaker, CircuitBreaker):
+        return {"state": "closed"}
+    now = breaker.snapshot()
+    return {
+        "state": str(now.state),
+        "failure_rate": round(now.failure_rate, 3),
+        "calls": now.calls,
+        "open_seconds": round(now.open_seconds, 3),
+        "retry_after": round(now.retry_after, 3),
+    }
 
 
 def dependencies(
     store: StoreEngine,
+    policies: Sequence[Policy],
     follower: Follower,
     resolver: Resolver,
     journal: Journal,
@@ -31,11 +60,12 @@ def dependencies(
     """Return the looks at each dependency, by name."""
 
     async def look_at_store() -> Mapping[str, Any]:
+        breakers = {policy.name: breaker_figures(policy) for policy in policies}
         try:
-            await store.get(SYSTEM.name, "codes")
+            await probe_reads(store)
         except AstraError as error:
-            return {"ok": False, "reason": str(error)}
-        return {"ok": True}
+            return {"ok": False, "reason": str(error), "breakers": breakers}
+        return {"ok": all(figures["state"] == "closed" for figures in breakers.values()), "breakers": breakers}
 
     async def look_at_changes() -> Mapping[str, Any]:
         return {

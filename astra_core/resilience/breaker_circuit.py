@@ -118,9 +118,21 @@ class Circuit:
             return max(0.0, self.reopens_at - self._now())
         if self.state is BreakerState.FORCED_OPEN:
             return self._parameters.open_for
-        if self.state in (BreakerState.HALF_OPEN, BreakerState.RAMPING):
+        if self.state is BreakerState.HALF_OPEN or (self.state is BreakerState.RAMPING and self._ramped() < 1):
             return min(_SOON, self.open_seconds or _SOON)
         return 0.0
+
+    def ramp_left(self) -> float:
+        """Seconds until the ramp lets every call pass."""
+        return max(0.0, 1 - self._ramped()) * self._ramp_seconds
+
+    def end_ramp(self) -> None:
+        """Close after a ramp that is over; without this the next call does."""
+        if self.state is BreakerState.RAMPING and self._ramped() >= 1:
+            self.move(RampDone())
+
+    def _ramped(self) -> float:
+        return (self._now() - self._ramp_from) / self._ramp_seconds
 
     # --- entering a state
 
@@ -215,7 +227,7 @@ class Circuit:
         self._probes.append(now)
 
     def _gate_ramp(self) -> None:
-        passed = (self._now() - self._ramp_from) / self._ramp_seconds
+        passed = self._ramped()
         if passed >= 1:
             self.move(RampDone())
             return

@@ -29,7 +29,7 @@ _AGAIN = 1.0
 
 
 class Prober:
-    """Runs `probe` while a circuit is open or half-open, in one task that `spawn` makes.
+    """Runs `probe` while a circuit is open or half-open, in one task that `spawn` makes, and closes it after the ramp.
 
     The task belongs to whoever spawned it, who may cancel it at shutdown. When it dies, calls become probes again.
     """
@@ -79,6 +79,9 @@ class Prober:
                 continue
             if not await self._report(self._limited()):
                 await self._clock.sleep(_AGAIN)
+        while circuit.state is BreakerState.RAMPING:  # whoever looks then sees it closed, though no call came
+            await self._clock.sleep(circuit.ramp_left())
+            circuit.end_ramp()
 
     async def _limited(self) -> object:
         """Await the probe, at most as long as the parameters let it run."""

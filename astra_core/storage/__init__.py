@@ -1,6 +1,13 @@
 """Versioned records, counters, changes and history behind ports, and the stores that serve them."""
 
 from astra_core.storage.changes import Changes, ChangesFeed
+from astra_core.storage.guarded import (
+    CommitInDoubt,
+    guarded,
+    store_is_failing,
+    store_said_nothing,
+    wrote_nothing,
+)
 from astra_core.storage.history import Event, History, Message
 from astra_core.storage.memory import MemoryStore
 from astra_core.storage.records import Collection, Index, Page, Query, Record
@@ -30,6 +37,7 @@ __all__ = [
     "Changes",
     "ChangesFeed",
     "Collection",
+    "CommitInDoubt",
     "Delete",
     "Entries",
     "Event",
@@ -51,5 +59,9 @@ __all__ = [
     "StoreEngine",
     "Take",
     "Write",
+    "guarded",
     "store_from_url",
+    "store_is_failing",
+    "store_said_nothing",
+    "wrote_nothing",
 ]

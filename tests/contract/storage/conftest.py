@@ -8,13 +8,37 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from astra_core.keyed import BlockingPool
-from astra_core.storage import Collection, Index, MemoryStore, SqliteStore
+from astra_core.resilience import (
+    BreakerParameters,
+    CircuitBreaker,
+    Deadlines,
+    Limiter,
+    Policy,
+    RetryBudget,
+    RetryParameters,
+    RetryPolicy,
+    Sweep,
+    own_deadline_expired,
+)
+from astra_core.storage import (
+    Collection,
+    Index,
+    MemoryStore,
+    SqliteStore,
+    guarded,
+    store_is_failing,
+    store_said_nothing,
+    wrote_nothing,
+)
+from tests.integration.faults.remote_store import RemoteStore, StoreServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-AnyStore: TypeAlias = "MemoryStore | SqliteStore"
+    from astra_core.storage import StoreEngine
+
+AnyStore: TypeAlias = "MemoryStore | SqliteStore | StoreEngine"
 
 COLLECTIONS = (
     Collection(
@@ -34,6 +58,17 @@ COLLECTIONS = (
 @asynccontextmanager
 async def open_store(kind: str, folder: Path) -> AsyncIterator[AnyStore]:
     """Open a store of the given kind, empty or as it was left in `folder`."""
+    if kind.startswith("guarded "):
+        async with open_store(kind.removeprefix("guarded "), folder) as unguarded:
+            policy = every_policy()
+            yield guarded(unguarded, reads=policy, writes=policy)
+        return
+    if kind == "remote":
+        async with open_store("memory", folder) as served, StoreServer(served) as server:
+            remote = RemoteStore("127.0.0.1", server.port, deadline=5.0)
+            yield remote
+            await remote.close()
+        return
     if kind == "memory":
         async with MemoryStore(collections=COLLECTIONS) as memory:
             yield memory
@@ -49,7 +84,32 @@ async def open_store(kind: str, folder: Path) -> AsyncIterator[AnyStore]:
         await readers.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def every_policy() -> Policy:
+    """A policy with all its parts."""
+    sweep = Sweep()
+    return Policy(
+        name="store",
+        deadline=Deadlines("store", sweep=sweep),
+        retry=RetryPolicy(
+            "store",
+            sweep=sweep,
+            parameters=RetryParameters(max_retry_after=0.0),
+            budget=RetryBudget(),
+            retry_on=store_is_failing,
+            is_unsent=wrote_nothing,
+        ),
+        breaker=CircuitBreaker(
+            name="store",
+            parameters=BreakerParameters(minimum_calls=100),
+            is_failure=store_is_failing,
+            ignore=store_said_nothing,
+            cancellation_is_failure=own_deadline_expired,
+        ),
+        limiter=Limiter("store", sweep=sweep),
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite", "guarded memory", "guarded sqlite", "remote"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyStore]:
     """An open, empty store of each kind."""
     async with open_store(request.param, tmp_path) as opened:

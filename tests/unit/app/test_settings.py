@@ -52,6 +52,33 @@ def test_the_default_file_shows_every_key_with_its_default(tmp_path: Path) -> No
     assert set(loaded.origins.values()) == {str(tmp_path / "default.yaml")}
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"HTTP__DEADLINE": "4s"}, "http.deadline (ASTRA_HTTP__DEADLINE): must be below server.drain_timeout"),
+        (
+            {"SERVER__BODY_TIMEOUT": "3500ms"},
+            "server.body_timeout (ASTRA_SERVER__BODY_TIMEOUT): must be below http.dead",
+        ),
+        (
+            {"STORE__WRITE_DEADLINE": "9s"},
+            "store.write_deadline (ASTRA_STORE__WRITE_DEADLINE): must be below http.dead",
+        ),
+        ({"HTTP__DEADLINE_FLOOR": "3600ms"}, "http.deadline_floor (ASTRA_HTTP__DEADLINE_FLOOR): must not be above"),
+        ({"HTTP__TRUSTED_PROXIES": '["10.0.0.1/8"]'}, "'10.0.0.1/8' is neither an address nor a network"),
+        (
+            {"STORE__READS__BREAKER__OPEN_CAP": "1s"},
+            "store.reads.breaker.open_cap (ASTRA_STORE__READS__BREAKER__OPEN_CAP)",
+        ),
+        ({"STORE__WRITES__BREAKER__SLOW_RATE": "0"}, "store.writes.breaker.slow_rate"),
+        ({"HTTP__RETRY__CAP": "10ms"}, "http.retry.cap (ASTRA_HTTP__RETRY__CAP): must not be below base"),
+    ],
+)
+def test_times_stand_inside_each_other(variables: dict[str, str], said: str) -> None:
+    """What stands inside ends before what stands round it, and each fault names its key and the remedy."""
+    assert said in problem({f"ASTRA_{name}": value for name, value in variables.items()}, "test")
+
+
 def test_production_without_a_base_url_is_refused() -> None:
     """The one line names the variable to set."""
     assert problem({}, "production") == (
@@ -120,12 +147,10 @@ def test_what_works_is_taken(variable: str, value: str) -> None:
     load_settings({f"ASTRA_{variable}": value}, folder=ROOT / "settings", environment="test")
 
 
-def test_the_store_says_which_engine_and_where() -> None:
-    """The path of a SQLite URL is what stands after the colon."""
-    store = load_settings(
-        {"ASTRA_STORE__URL": "sqlite:./a/b.db"}, folder=ROOT / "settings", environment="test"
-    ).settings.store
-    assert (store.engine, store.path) == ("sqlite", Path("a/b.db"))
+def test_the_store_says_which_engine() -> None:
+    """It is the scheme of its URL."""
+    environ = {"ASTRA_STORE__URL": "sqlite:./a/b.db"}
+    assert load_settings(environ, folder=ROOT / "settings", environment="test").settings.store.engine == "sqlite"
     assert load_settings({}, folder=ROOT / "settings", environment="test").settings.store.engine == "memory"
 
 

@@ -75,7 +75,7 @@ class Model:
                 self.probing.append(self.now)
                 return True
         if self.state == "ramping":
-            share = (self.now - self.ramp_from) / self.ramp_length
+            share = self.ramped()
             if share >= 1:
                 self.go("closed", forget=False)
             else:
@@ -145,13 +145,17 @@ class Model:
             or (enough and p.slow_rate is not None and slow >= p.slow_rate)
         )
 
+    def ramped(self) -> float:
+        """The share of the ramp that is over."""
+        return (self.now - self.ramp_from) / self.ramp_length if self.ramp_length else 1.0
+
     def wait(self) -> float:
         """Seconds that a refused call should wait."""
         return {
             "open": max(0.0, self.pause_from + self.pause - self.now),
             "forced open": self.p.open_for,
             "half-open": min(1.0, self.pause or 1.0),
-            "ramping": min(1.0, self.pause or 1.0),
+            "ramping": 0.0 if self.ramped() >= 1 else min(1.0, self.pause or 1.0),
         }.get(self.state, 0.0)
 
 

@@ -107,6 +107,18 @@ async def test_probes_alone_close_it_and_users_are_refused_meanwhile(scene: Scen
     assert scene.running == 0
 
 
+async def test_the_ramp_ends_though_no_call_comes() -> None:
+    """Whoever looks at the breaker after the ramp finds it closed, and its task has ended."""
+    scene = Scene(replace(PARAMETERS, ramp=0.5))
+    scene.trip()
+    await scene.clock.run_for(10)
+    assert (scene.state, scene.breaker.retry_after) == ("ramping", 1.0)
+    await scene.clock.run_for(4.9)
+    assert (scene.state, scene.running) == ("ramping", 1)
+    await scene.clock.run_for(0.2)
+    assert (scene.state, scene.breaker.retry_after, scene.running) == ("closed", 0.0, 0)
+
+
 async def test_users_are_refused_though_the_pause_is_over(scene: Scene) -> None:
     """A request that comes before the probe, or while it runs, is not spent on finding out."""
     scene.trip()

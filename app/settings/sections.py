@@ -1,4 +1,4 @@
-"""Every setting of the shortener, with its default, range and meaning; `docs/settings.md` is made from this file."""
+"""The settings of the shortener but those of its policies; `docs/settings.md` is made from these files."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from app.settings.policies import Protection, Safeguards
 from astra_core.config import Duration, Loaded, Problem, Secret, Section, Size, hot, load, restart
 
 __all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Log", "Server", "Settings", "Store", "load_settings"]
@@ -43,8 +44,13 @@ class Server(Section, frozen=True, kw_only=True):
     max_body: Annotated[Size, hot("Largest body of a request; more is refused with 413.", ge=1024, le=2**30)] = 1024**2
     max_batch_body: Annotated[Size, hot("Largest body of a batch of links.", ge=1024, le=2**30)] = 16 * 1024**2
     body_timeout: Annotated[
-        Duration, hot("A body that has not arrived whole within this time is refused with 408.", ge=0.1, le=600)
-    ] = 10.0
+        Duration,
+        hot(
+            "A body that has not arrived whole within this time is refused with 408; below http.deadline.",
+            ge=0.1,
+            le=600,
+        ),
+    ] = 3.0
 
     def check(self, environment: str) -> Iterable[Problem]:
         """A batch holds many links, so its limit is never the smaller one."""
@@ -61,7 +67,7 @@ class Store(Section, frozen=True, kw_only=True):
         str, restart("`sqlite:PATH` (a path relative to the working directory, or absolute), or `memory:` for trials.")
     ] = "sqlite:./data/astra.db"
     write_deadline: Annotated[
-        Duration, hot("A write that is not committed within this time answers 503.", ge=0.01, le=60)
+        Duration, hot("A write that is not committed within this time, retries included, answers 503.", ge=0.01, le=60)
     ] = 2.0
     read_deadline: Annotated[
         Duration, hot("A read that has no answer within this time counts as a store that is away.", ge=0.01, le=60)
@@ -77,16 +83,13 @@ class Store(Section, frozen=True, kw_only=True):
             "Changes kept for other workers; one that falls further behind clears its cache.", ge=1_000, le=100_000_000
         ),
     ] = 100_000
+    reads: Safeguards = msgspec.field(default_factory=Safeguards)
+    writes: Safeguards = msgspec.field(default_factory=Safeguards)
 
     @property
     def engine(self) -> Literal["sqlite", "memory"]:
         """Which engine `url` names."""
         return "memory" if self.url == "memory:" else "sqlite"
-
-    @property
-    def path(self) -> Path:
-        """The database file that a `sqlite:` URL names."""
-        return Path(self.url.removeprefix("sqlite:"))
 
     def check(self, environment: str) -> Iterable[Problem]:
         """The URL names an engine that is built. It is never shown: it may come to hold a password."""
@@ -221,12 +224,30 @@ class Settings(Section, frozen=True, kw_only=True):
     cache: Cache = msgspec.field(default_factory=Cache)
     clicks: Clicks = msgspec.field(default_factory=Clicks)
     log: Log = msgspec.field(default_factory=Log)
+    http: Protection = msgspec.field(default_factory=Protection)
 
     def check(self, environment: str) -> Iterable[Problem]:
-        """Memory belongs to one process."""
+        """Memory belongs to one process, and what stands inside ends before what stands round it."""
+        for inner, outer in _NESTED:
+            if self._seconds(inner) >= self._seconds(outer):
+                yield Problem(key=inner, text=f"must be below {outer}; lower it, or raise that one", others=(outer,))
         if self.store.engine == "memory" and self.server.workers > 1:
             text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
             yield Problem(key="store.url", text=text, others=("server.workers",))
+
+    def _seconds(self, key: str) -> float:
+        section, _, name = key.partition(".")
+        seconds: float = getattr(getattr(self, section), name)
+        return seconds
+
+
+_NESTED: Final = (
+    ("http.deadline", "server.drain_timeout"),
+    ("server.body_timeout", "http.deadline"),
+    ("store.read_deadline", "http.deadline"),
+    ("store.write_deadline", "http.deadline"),
+)
+"""Pairs of times: the first one ends within the second."""
 
 
 def load_settings(

@@ -1,0 +1,169 @@
+"""Settings to policies: what stands round each dependency, and round the service itself."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden
+from astra_core.resilience import (
+    BreakerParameters,
+    CircuitBreaker,
+    DeadlineParameters,
+    Deadlines,
+    FullJitter,
+    Limiter,
+    LimiterParameters,
+    Policy,
+    RetryBudget,
+    RetryBudgetParameters,
+    RetryParameters,
+    RetryPolicy,
+    own_deadline_expired,
+    unsent,
+)
+from astra_core.storage import store_is_failing, store_said_nothing, wrote_nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.settings import Breaker, Bulkhead, Retry, Safeguards
+    from astra_core.clock import Clock
+    from astra_core.events import Listener
+    from astra_core.resilience import Sweep
+    from astra_core.resilience.breaker_probe import Probe, Spawn
+
+__all__ = ["PolicyFactory", "log_breakers"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFactory:
+    """Makes the parts of policies; all share one sweep, and tell the same listeners."""
+
+    sweep: Sweep
+    clock: Clock
+    listeners: Listener
+    spawn: Spawn
+
+    def store(self, name: str, settings: Safeguards, *, deadline: float, probe: Probe) -> Policy:
+        """Return what stands round every call of a store; `deadline` seconds bound one with its retries and waits.
+
+        `probe` asks the store itself, in the background: nobody's request finds out whether it works again.
+        """
+        return Policy(
+            name=name,
+            deadline=self.deadlines(name, DeadlineParameters(budget=deadline)),
+            retry=self.retry(name, settings.retry, retry_on=store_is_failing, is_unsent=wrote_nothing),
+            breaker=self.breaker(
+                name, settings.breaker, is_failure=store_is_failing, ignore=store_said_nothing, probe=probe
+            ),
+            limiter=self.limiter(name, settings.bulkhead),
+        )
+
+    def deadlines(self, name: str, parameters: DeadlineParameters) -> Deadlines:
+        """Return deadlines."""
+        return Deadlines(name, sweep=self.sweep, parameters=parameters, listeners=self.listeners)
+
+    def retry(
+        self,
+        name: str,
+        settings: Retry,
+        *,
+        retry_on: Callable[[Exception], bool],
+        is_unsent: Callable[[Exception], bool] = unsent,
+    ) -> RetryPolicy:
+        """Return retries with a budget of their own."""
+        return RetryPolicy(
+            name,
+            sweep=self.sweep,
+            parameters=retry_parameters(settings),
+            budget=RetryBudget(parameters=budget_parameters(settings), clock=self.clock),
+            retry_on=retry_on,
+            is_unsent=is_unsent,
+            listeners=self.listeners,
+        )
+
+    def breaker(
+        self,
+        name: str,
+        settings: Breaker,
+        *,
+        is_failure: Callable[[Exception], bool],
+        ignore: Callable[[Exception], bool] | None = None,
+        probe: Probe | None = None,
+    ) -> CircuitBreaker:
+        """Return a breaker; the failure that opens it keeps its own error. Without a `probe` calls are the probes."""
+        return CircuitBreaker(
+            name=name,
+            parameters=breaker_parameters(settings),
+            clock=self.clock,
+            events=self.listeners,
+            is_failure=is_failure,
+            ignore=ignore,
+            cancellation_is_failure=own_deadline_expired,
+            raise_original=True,
+            probe=probe,
+            spawn=None if probe is None else self.spawn,
+        )
+
+    def limiter(self, name: str, settings: Bulkhead) -> Limiter:
+        """Return a bulkhead."""
+        return Limiter(name, sweep=self.sweep, parameters=limiter_parameters(settings), listeners=self.listeners)
+
+
+def breaker_parameters(settings: Breaker) -> BreakerParameters:
+    """Return the knobs of a breaker."""
+    return BreakerParameters(
+        failure_rate=settings.failure_rate,
+        slow_rate=settings.slow_rate,
+        slow_after=settings.slow_after,
+        window_seconds=settings.window,
+        minimum_calls=settings.minimum_calls,
+        open_for=settings.open_for,
+        open_multiplier=settings.open_multiplier,
+        open_cap=settings.open_cap,
+        open_jitter=settings.open_jitter,
+        probes=settings.probes,
+        probe_wait=settings.probe_wait,
+        ramp=settings.ramp,
+        ramp_start=settings.ramp_start,
+    )
+
+
+def retry_parameters(settings: Retry) -> RetryParameters:
+    """Return the knobs of retries."""
+    return RetryParameters(
+        attempts=settings.attempts,
+        backoff=FullJitter(base=settings.base, cap=settings.cap),
+        max_retry_after=settings.max_retry_after,
+    )
+
+
+def budget_parameters(settings: Retry) -> RetryBudgetParameters:
+    """Return the knobs of a retry budget."""
+    return RetryBudgetParameters(
+        ratio=settings.budget_ratio, floor=settings.budget_floor, window=settings.budget_window
+    )
+
+
+def limiter_parameters(settings: Bulkhead) -> LimiterParameters:
+    """Return the knobs of a bulkhead."""
+    return LimiterParameters(limit=settings.limit, queue=settings.queue, timeout=settings.timeout)
+
+
+def log_breakers(event: object) -> None:
+    """Log what an operator should know of: a breaker that opens, tries again, closes, or is held by hand."""
+    match event:
+        case BreakerOpened():
+            logger.warning("breaker %s opened for %.1f s: %s", event.name, event.seconds, event.reason)
+        case BreakerHalfOpened():
+            logger.info("breaker %s lets %d calls try: %s", event.name, event.probes, event.reason)
+        case BreakerClosed():
+            logger.info("breaker %s closed: %s", event.name, event.reason)
+        case BreakerOverridden():
+            logger.warning("breaker %s is held by hand: %s", event.name, event.state)
+        case _:
+            pass

@@ -139,7 +139,7 @@ class LinkCreator:
                 if conflict.write < len(owners):
                     await self._settle(owners)
                 continue
-            for plan in owners:
+            for plan in dict.fromkeys(owners):
                 if plan.link is not None:
                     self._resolver.apply(plan.link.code)
             return answer

@@ -84,7 +84,8 @@ def guarded(store: Store, *, reads: Policy, writes: Policy) -> Store: ...
 def guarded(store: Any, *, reads: Policy, writes: Policy) -> Any:
     """Return `store` behind policies; it serves the ports that `store` serves.
 
-    Both policies should share one breaker, told what a failure is, and one retry budget:
+    A policy's breaker and retries are told what a failure of a store is; one policy for both, or one each where reads
+    and writes fail apart, as on a full disk:
 
     >>> breaker = CircuitBreaker(
     ...     name="store", is_failure=store_is_failing, ignore=store_said_nothing,

@@ -56,7 +56,7 @@ class StorageError(AstraError):
 
 
 class StoreUnavailable(StorageError):  # noqa: N818 - the field's term
-    """The store cannot do this now (gone, full, read-only, too busy); nothing was written.
+    """The store cannot do this now (gone, full, read-only, too busy); nothing was written, unless `CommitInDoubt`.
 
     `retry_after` is the wait in seconds after which a further try makes sense.
     """
@@ -65,6 +65,14 @@ class StoreUnavailable(StorageError):  # noqa: N818 - the field's term
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class CommitInDoubt(StoreUnavailable):
+    """The store did not answer a commit that had been handed to it: it happened as a whole, or will, or will not.
+
+    The one `StoreUnavailable` after which something may have been written. Repeating the commit is safe only when it
+    says so itself: an insert, a write at a version, an `Add` with a source.
+    """
 
 
 class ConflictReason(StrEnum):

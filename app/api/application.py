@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.api.operation import Handler, Operation
-    from astra_core.asgi import ASGIApp, Receive, Response, Scope, Send
+    from astra_core.asgi import Receive, Response, Scope, Send
 
-__all__ = ["build_management"]
+__all__ = ["Management", "build_management"]
 
 
-def build_management(operations: Sequence[Operation], *, version: str) -> ASGIApp:
+def build_management(operations: Sequence[Operation], *, version: str) -> Management:
     """Return the application that serves `operations` and `/openapi.json`."""
     by_path: dict[str, dict[str, Handler]] = {}
     for operation in operations:
@@ -35,16 +35,18 @@ def build_management(operations: Sequence[Operation], *, version: str) -> ASGIAp
 
     by_path["/openapi.json"] = {"GET": describe}
     routes = [Route(path, _Endpoint(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
-    return _Management(Router(routes, redirect_slashes=False))
+    return Management(Router(routes, redirect_slashes=False))
 
 
-class _Management:
+class Management:
     """The router, told that exceptions are handled above it: so an unknown path and method are exceptions too."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self.routes = router.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request."""
         scope["app"] = self
         await self._router(scope, receive, send)
 

@@ -18,7 +18,7 @@ from app.service import (
     VersionMismatch,
 )
 from astra_core.asgi import FieldError, Problem
-from astra_core.errors import AstraError, CommitConflict, Overloaded, StoreUnavailable
+from astra_core.errors import AstraError, CommitConflict, CommitInDoubt, Overloaded, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,12 @@ def _cursor(error: InvalidCursor) -> Problem:
 
 
 def _unavailable(error: StoreUnavailable) -> Problem:
-    detail = "The store of links does not answer now; nothing was changed unless a repeated request says so."
+    detail = "The store of links does not answer now; nothing was changed."
+    if isinstance(error, CommitInDoubt):
+        detail = (
+            "The store of links did not answer in time, so this may have been done or not; "
+            "look, or repeat the request with its Idempotency-Key."
+        )
     return Problem(
         status=503,
         type=_URN + "store-unavailable",

@@ -3,7 +3,20 @@
 from app.edge.cached import CachedRedirects
 from app.edge.drain import Drain, Draining
 from app.edge.last_resort import LastResort
+from app.edge.policies import EdgePolicies, is_our_fault, priority_of
+from app.edge.proxies import TrustedProxies
 from app.edge.redirects import Redirects
 from app.edge.stack import build_edge
 
-__all__ = ["CachedRedirects", "Drain", "Draining", "LastResort", "Redirects", "build_edge"]
+__all__ = [
+    "CachedRedirects",
+    "Drain",
+    "Draining",
+    "EdgePolicies",
+    "LastResort",
+    "Redirects",
+    "TrustedProxies",
+    "build_edge",
+    "is_our_fault",
+    "priority_of",
+]

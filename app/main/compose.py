@@ -49,7 +49,8 @@ _QUEUE = 1_000
 def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
     """Build the whole application. Nothing is opened or started before its lifespan."""
     clock = clock or SystemClock()
-    problems = Problems(RequestIds())
+    ids = RequestIds()
+    problems = Problems(ids)
     drain = Drain()
 
     background = Background()
@@ -115,8 +116,9 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         ),
     )
     health = HealthApi(dependencies(store, (reads, writes), follower, resolver, journal, counter, clock=clock))
+    management = build_management(operations(link_api, health), version=__version__)
     redirects = Redirects(
-        build_management(operations(link_api, health), version=__version__),
+        management,
         resolver=resolver,
         journal=journal,
         store=store,
@@ -125,8 +127,17 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         max_age=settings.cache.max_age,
     )
 
+    edge = build_edge(
+        redirects,
+        resolver=resolver,
+        journal=journal,
+        drain=drain,
+        policies=policies.edge(settings.http, routes=management.routes, ids=ids),
+        problems=problems,
+    )
+
     return Application(
-        build_edge(redirects, resolver=resolver, journal=journal, drain=drain, problems=problems),
+        edge,
         settings=settings,
         store=store,
         codes=codes,

@@ -6,13 +6,18 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.routing import Route
+
+from app.edge import EdgePolicies, TrustedProxies, is_our_fault
 from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden
+from astra_core.middleware import RouteKeys
 from astra_core.resilience import (
     BreakerParameters,
     CircuitBreaker,
     DeadlineParameters,
     Deadlines,
     FullJitter,
+    KeyedLimiter,
     Limiter,
     LimiterParameters,
     Policy,
@@ -26,9 +31,12 @@ from astra_core.resilience import (
 from astra_core.storage import store_is_failing, store_said_nothing, wrote_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from app.settings import Breaker, Bulkhead, Retry, Safeguards
+    from starlette.routing import BaseRoute
+
+    from app.settings import Breaker, Bulkhead, Protection, Retry, Safeguards
+    from astra_core.asgi import RequestIds
     from astra_core.clock import Clock
     from astra_core.events import Listener
     from astra_core.resilience import Sweep
@@ -61,6 +69,23 @@ class PolicyFactory:
                 name, settings.breaker, is_failure=store_is_failing, ignore=store_said_nothing, probe=probe
             ),
             limiter=self.limiter(name, settings.bulkhead),
+        )
+
+    def edge(self, settings: Protection, *, routes: Sequence[BaseRoute], ids: RequestIds) -> EdgePolicies:
+        """Return what the middleware round every request is told; the versioned `routes` have a breaker each."""
+        budget = DeadlineParameters(budget=settings.deadline, floor=settings.deadline_floor)
+        return EdgePolicies(
+            ids=ids,
+            trusted=TrustedProxies(settings.trusted_proxies),
+            deadlines=self.deadlines("request", budget),
+            limiter=self.limiter("requests", settings.requests),
+            connections=KeyedLimiter("connections", limit=settings.per_connection, listeners=self.listeners),
+            retry=self.retry("requests", settings.retry, retry_on=store_is_failing),
+            retry_body=settings.retry_body,
+            breaker=lambda route: self.breaker(f"route {route}", settings.breaker, is_failure=is_our_fault),
+            key=RouteKeys([route for route in routes if isinstance(route, Route) and route.path.startswith("/v1/")]),
+            sweep=self.sweep,
+            clock=self.clock,
         )
 
     def deadlines(self, name: str, parameters: DeadlineParameters) -> Deadlines:

@@ -49,7 +49,9 @@ class Retry(Section, frozen=True, kw_only=True):
         0.02
     )
     cap: Annotated[Duration, hot("Longest wait before any retry.", ge=0.001, le=60)] = 0.2
-    max_retry_after: Annotated[Duration, hot("Longest `Retry-After` of the other side that is obeyed.", le=600)] = 1.0
+    max_retry_after: Annotated[
+        Duration, hot("Longest `Retry-After` of the other side that is waited for, before the backoff.", le=600)
+    ] = 0.0
     budget_ratio: Annotated[float, hot("Retries as a share of the calls.", ge=0, le=1)] = 0.2
     budget_floor: Annotated[float, hot("Retries a second that are allowed in any case.", ge=0, le=10_000)] = 1.0
     budget_window: Annotated[

@@ -56,10 +56,13 @@ class Layer:
             self._core = app._core
         self._depth = len(self._fused)
         self._enters: tuple[tuple[int, EnterHook], ...] = self._hooks("enter")
-        self._leaves: tuple[tuple[int, LeaveHook], ...] = self._hooks("leave")[::-1]
         self._unwinding: tuple[Unwinding, ...] = tuple(
             (place, layer.rescue, layer.leave) for place, layer in enumerate(self._fused)
         )[::-1]
+        leaves = self._hooks("leave")[::-1]
+        self._leaves_within: tuple[tuple[LeaveHook, ...], ...] = tuple(
+            tuple(hook for place, hook in leaves if place < depth) for depth in range(self._depth + 1)
+        )
         self._starts_within = tuple(self._starts_of(depth) for depth in range(self._depth + 1))
         self._starts = self._starts_within[self._depth]
 
@@ -91,12 +94,11 @@ class Layer:
         except BaseException as error:
             await self._unwind(x, entered, error)
         else:
-            for place, leave in self._leaves:
-                if place < entered:
-                    try:  # as in `_depart`, without its frame
-                        leave(x)
-                    except Exception:
-                        logger.exception("a leave hook raised")
+            for leave in self._leaves_within[entered]:
+                try:  # as in `_depart`, without its frame
+                    leave(x)
+                except Exception:
+                    logger.exception("a leave hook raised")
 
     async def _unwind(self, x: Exchange, entered: int, error: BaseException | None) -> None:
         """Let each entered layer rescue, then leave, innermost first; raise what none of them answered."""

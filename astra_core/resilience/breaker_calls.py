@@ -11,6 +11,8 @@ import logging
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct
+
 from astra_core.events.breaker import CallRejected
 from astra_core.resilience.breaker_announce import FailedResult, publish, tell
 from astra_core.resilience.breaker_circuit import Refusal
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from astra_core.events import Listener
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "Permit"]
 
 T = TypeVar("T")
 
@@ -32,6 +34,13 @@ _log = logging.getLogger("astra.resilience")
 
 _COROUTINE_FUNCTION = 0x80
 """`inspect.CO_COROUTINE`. Reading the flag costs a tenth of `inspect.iscoroutinefunction`."""
+
+
+class Permit(Struct, frozen=True, gc=False):
+    """A call that was let through: in which generation, and when."""
+
+    generation: int
+    started: float
 
 
 class Calls(Surface):
@@ -115,6 +124,46 @@ class Calls(Surface):
         self._returned(result, generation, started)
         return result
 
+    def begin(self) -> Permit:
+        """Let a call pass that is made elsewhere, or raise `BreakerOpen`. Each permit needs its `end`."""
+        if self._follows or self._circuit.gate is not None:
+            self._admit()
+        return Permit(self._circuit.generation, self._now())
+
+    def end(
+        self,
+        permit: Permit,
+        error: BaseException | None = None,
+        *,
+        verdict: Verdict | None = None,
+        took: float | None = None,
+    ) -> None:
+        """Report how the call of `permit` ended: well, or with `error`, which is judged as those of `call` are.
+
+        A `verdict` is taken as it is. `took`: seconds that count as its duration, those since `begin` if None. Nothing
+        is raised, not even when this opens the breaker.
+        """
+        circuit, generation, now = self._circuit, permit.generation, self._now()
+        if generation != circuit.generation:
+            return
+        started = permit.started if took is None else now - took
+        if verdict is None and error is None and not self._listeners and not self._link.counter:
+            circuit.settle(now, started, 0)  # the short way of a good call; a disabled breaker ignores it
+        elif circuit.state is BreakerState.DISABLED:
+            return
+        elif verdict is None and error is not None:
+            self._judged(error, generation, started)
+        elif verdict is Verdict.FAILURE:
+            self._failed(error or FailedResult(None), generation, started)
+        elif verdict is Verdict.NEITHER:
+            circuit.release(started)
+        else:
+            self._succeeded(started)
+
+    def elapsed(self, permit: Permit) -> float:
+        """Seconds since `begin` gave `permit`."""
+        return self._now() - permit.started
+
     def _admit(self) -> None:
         if self._follows:
             self._link.follow()
@@ -153,6 +202,12 @@ class Calls(Surface):
         circuit = self._circuit
         if generation != circuit.generation or circuit.state is BreakerState.DISABLED:
             return
+        if self._judged(error, generation, started) and not self._raise_original and isinstance(error, Exception):
+            raise self._broken("was opened by this failure", circuit.wait()) from error
+
+    def _judged(self, error: BaseException, generation: int, started: float) -> bool:
+        """Count `error` as the classifier says; whether it opened the breaker."""
+        circuit = self._circuit
         verdict = self._classifier.of_error(error)
         if verdict is not Verdict.NEITHER and isinstance(error, Exception) and not self.is_system_error(error):
             verdict = Verdict.NEITHER
@@ -162,8 +217,9 @@ class Calls(Surface):
             circuit.release(started)
         elif verdict is Verdict.SUCCESS:
             self._succeeded(started)
-        elif self._failed(error, generation, started) and not self._raise_original and isinstance(error, Exception):
-            raise self._broken("was opened by this failure", circuit.wait()) from error
+        else:
+            return self._failed(error, generation, started)
+        return False
 
     def _succeeded(self, started: float) -> None:
         self._circuit.settle(self._now(), started, 0)

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio import current_task
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from astra_core.errors import AstraError
 from astra_core.events.deadline import DeadlineExpired
@@ -52,6 +55,7 @@ _MAX_DIGITS = 9
 _NOT_BEGUN = "cancelled while it waited in a queue of our own: the call was not begun"
 
 _current: ContextVar[Deadline | None] = ContextVar("astra_deadline", default=None)
+_get, _set = _current.get, _current.set
 
 
 class DeadlineExceeded(AstraError, TimeoutError):  # noqa: N818 - the field's term
@@ -78,23 +82,22 @@ class DeadlineParameters:
             raise ValueError(f"a deadline needs 0 <= floor <= budget and a budget above 0: {self}")
 
 
-class Deadline:
-    """One deadline in force; made by `Deadlines`. Times are those of its clock's `monotonic`, in seconds."""
+class Deadline(Struct, eq=False):
+    """One deadline in force; made by `Deadlines`. Times are those of its clock's `monotonic`, in seconds.
 
-    __slots__ = ("_cancelling", "_task", "at", "budget", "deadlines", "fired", "own_at", "parent")
+    A `Struct` because one is made for each request: that takes 0.07 us, with an `__init__` in Python 0.17.
+    """
 
-    def __init__(
-        self, deadlines: Deadlines, parent: Deadline | None, budget: float, at: float, own_at: float,
-        task: asyncio.Task[Any] | None, cancelling: int,
-    ) -> None:  # fmt: skip
-        self.deadlines = deadlines
-        self.parent = parent
-        self.budget = budget
-        self.at = at
-        self.own_at = own_at
-        self._task = task
-        self._cancelling = cancelling
-        self.fired = False
+    deadlines: Deadlines
+    parent: Deadline | None
+    budget: float
+    at: float
+    own_at: float
+    task: asyncio.Task[Any] | None
+    """The task that entered it."""
+    cancelling: int
+    """Cancellations of that task that were under way by then."""
+    fired: bool = False
 
     def remaining(self) -> float:
         """Seconds left, never below 0."""
@@ -115,11 +118,19 @@ class Deadline:
         if self.deadlines.now() >= self.at:
             raise self.deadlines.exceeded(self)
 
+    def lift(self) -> None:
+        """Let the work go on without an end, and what it calls too: a stream may last longer than its first byte.
+
+        One that has cut the work off already stays as it is, and can say whose time it was.
+        """
+        if not self.fired:
+            self.at = self.own_at = inf
+
     def expire(self) -> None:
         """Cancel the task that entered this deadline; the sweep calls it."""
         self.fired = True
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def claim(self, error: BaseException) -> DeadlineExceeded | None:
         """The error to raise in place of `error`; None unless it is the cancellation that this deadline caused.
@@ -132,10 +143,10 @@ class Deadline:
 
     def withdraw(self) -> bool:
         """Take back the cancellation that this deadline caused; whether there was one and it was the only one."""
-        if not self.fired or self._task is None:
+        if not self.fired or self.task is None:
             return False
         self.fired = False
-        return self._task.uncancel() <= self._cancelling
+        return self.task.uncancel() <= self.cancelling
 
     def __repr__(self) -> str:
         return f"<Deadline {self.deadlines.name} {self.remaining():.3f} s of {self.budget:g} s left>"
@@ -150,7 +161,7 @@ class Deadlines:
     ...     await work()  # DeadlineExceeded after half a second, or earlier when a deadline outside this one is over
     """
 
-    __slots__ = ("_entries", "_listeners", "name", "now", "parameters", "sweep")
+    __slots__ = ("_budget", "_entries", "_listeners", "_parameters", "name", "now", "sweep")
 
     def __init__(
         self,
@@ -167,26 +178,36 @@ class Deadlines:
         self.parameters = parameters or DeadlineParameters()
         self._listeners = listeners
 
+    @property
+    def parameters(self) -> DeadlineParameters:
+        """The knobs in force."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, new: DeadlineParameters) -> None:
+        self._parameters = new
+        self._budget = new.budget
+
     def enter(self, asked: float | None = None, budget: float | None = None) -> Deadline:
         """Begin a deadline of `budget` seconds (the parameters' without it), or `asked` if the caller wants less.
 
         Every `enter` needs its `leave`, in the same task. Nothing is raised: see `Deadline.check`.
         """
-        sweep, parent = self.sweep, _current.get()
+        sweep, parent = self.sweep, _get()
         if budget is None:
-            budget = self.parameters.budget
+            budget = self._budget
         now = self.now()
         at = own_at = now + budget
         if asked is not None and asked < budget:
-            at = now + max(asked, self.parameters.floor)
+            at = now + max(asked, self._parameters.floor)
         if parent is not None:
             if parent.at < at:  # `min` costs 0.1 us on Python 3.11
                 at = parent.at
             if parent.own_at < own_at:
                 own_at = parent.own_at
-        task = asyncio.current_task(sweep.loop) or sweep.current_task()
+        task = current_task(sweep.loop) or sweep.current_task()
         deadline = Deadline(self, parent, budget, at, own_at, task, task.cancelling() if task else 0)
-        _current.set(deadline)
+        _set(deadline)
         self._entries[deadline] = None
         if at < sweep.due:
             sweep.wake_at(at)
@@ -195,7 +216,7 @@ class Deadlines:
     def leave(self, deadline: Deadline) -> None:
         """End `deadline`. A cancellation that it caused and nobody claimed is taken back."""
         self._entries.pop(deadline, None)
-        _current.set(deadline.parent)
+        _set(deadline.parent)
         if deadline.fired:
             deadline.withdraw()
 
@@ -255,12 +276,12 @@ class _Scope:
 
 def current_deadline() -> Deadline | None:
     """The deadline in force here, or None."""
-    return _current.get()
+    return _get()
 
 
 def remaining() -> float:
     """Seconds left in this context, never below 0; infinity without a deadline."""
-    deadline = _current.get()
+    deadline = _get()
     return inf if deadline is None else deadline.remaining()
 
 
@@ -270,7 +291,7 @@ def own_deadline_expired() -> bool:
     A breaker asks this of a cancellation that passes it. False too for a cancellation that struck while the call
     waited in a queue of our own (`mark_not_begun`): the dependency never saw that call.
     """
-    deadline = _current.get()
+    deadline = _get()
     if deadline is None or not deadline.own_expired:
         return False
     return _NOT_BEGUN not in getattr(sys.exception(), "__notes__", ())

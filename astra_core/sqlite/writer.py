@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from astra_core.errors import StoreUnavailable
+from astra_core.errors import Overloaded, StoreUnavailable
 from astra_core.events import GroupCommitted, WriterContended
 from astra_core.sqlite.unit import Unit
 
@@ -54,7 +54,8 @@ class Writer:
         if self._closed:
             raise StoreUnavailable(f"{self._name}: the store is closed")
         if len(self._queue) >= self._limits.queue:
-            raise StoreUnavailable(f"{self._name}: {len(self._queue)} commits wait already")
+            full = Overloaded(f"the writer of {self._name}", limit=self._limits.queue)
+            raise StoreUnavailable(f"{self._name}: {len(self._queue)} commits wait already") from full
         unit = Unit(work, self._loop.create_future())
         unit.timer = self._loop.call_later(deadline, self._expire, unit)
         self._queue.append(unit)

@@ -2,7 +2,6 @@
 
 from astra_core.storage.changes import Changes, ChangesFeed
 from astra_core.storage.guarded import (
-    CommitInDoubt,
     guarded,
     store_is_failing,
     store_said_nothing,
@@ -37,7 +36,6 @@ __all__ = [
     "Changes",
     "ChangesFeed",
     "Collection",
-    "CommitInDoubt",
     "Delete",
     "Entries",
     "Event",

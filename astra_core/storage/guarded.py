@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from astra_core.errors import CommitConflict, Overloaded, StoreUnavailable
+from astra_core.errors import CommitConflict, CommitInDoubt, Overloaded, StoreUnavailable
 from astra_core.resilience.breaker import BreakerOpen
 from astra_core.resilience.deadline import DeadlineExceeded
 from astra_core.resilience.retry import Repeat, retry_after_of, unsent
@@ -34,20 +34,12 @@ if TYPE_CHECKING:
     from astra_core.storage.urls import StoreEngine
     from astra_core.storage.writes import Write
 
-__all__ = ["CommitInDoubt", "guarded", "store_is_failing", "store_said_nothing", "wrote_nothing"]
+__all__ = ["guarded", "store_is_failing", "store_said_nothing", "wrote_nothing"]
 
 T = TypeVar("T")
 
 _SOON = 1.0
 """Seconds after which a further try makes sense when nothing better is known."""
-
-
-class CommitInDoubt(StoreUnavailable):
-    """The store did not answer a commit that had been handed to it: it happened as a whole, or will, or will not.
-
-    The one `StoreUnavailable` after which something may have been written. Repeating the commit is safe only when it
-    says so itself: an insert, a write at a version, an `Add` with a source.
-    """
 
 
 def store_is_failing(error: Exception) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LINKS = 200 if FULL else 15
 RATE = 500 if FULL else 100  # creations a second of other links, half through each server
-VISITED, VISITS = (4_000, 8_000) if FULL else (800, 2_500)
+VISITED, VISITS = (4_000, 20_000) if FULL else (800, 10_000)
 PROMISE = 1.0  # seconds until a change shows on every worker
 POINTS = 1.0
 

@@ -18,6 +18,7 @@ from astra_core.keyed import BlockingPool
 from astra_core.storage import MemoryStore
 from astra_core.testing import FakeClock
 from tests.integration.api.served import Served, client_of
+from tests.unit.app.edge.policies import edge_policies
 
 if TYPE_CHECKING:
     import asyncio
@@ -110,7 +111,14 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     await codes.open()
     await journal.open()
     try:
-        edge = build_edge(redirects, resolver=resolver, journal=journal, drain=Drain(), problems=problems)
+        edge = build_edge(
+            redirects,
+            resolver=resolver,
+            journal=journal,
+            drain=Drain(),
+            policies=edge_policies(clock, routes=management.routes),
+            problems=problems,
+        )
         async with client_of(edge) as http:
             yield Assembled(http, store, keys, resolver, clock)
     finally:

@@ -38,7 +38,7 @@ async def links(service: Served) -> int:
 
 @pytest.mark.parametrize(("path", "body", "status"), CALLS)
 async def test_a_repeated_request_has_the_first_answer(service: Served, path: str, body: bytes, status: int) -> None:
-    """Status, headers and body come back byte for byte, also after the link was changed, and nothing is made twice."""
+    """Status, headers and body come back byte for byte but for the request's id, and nothing is made twice."""
     first = await post(service, body, "key", path)
     assert first.status_code == status
     made = await links(service)
@@ -47,6 +47,8 @@ async def test_a_repeated_request_has_the_first_answer(service: Served, path: st
     for _ in range(2):
         again = await post(service, body, "key", path)
         assert (again.status_code, again.content) == (status, first.content)
+        ids = [answer.headers.pop("x-request-id", "") for answer in (first, again)]
+        assert ids[0] != ids[1]
         assert again.headers.multi_items() == first.headers.multi_items()
     assert await links(service) == made
 

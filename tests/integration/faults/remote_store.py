@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from astra_core.errors import AstraError, StoreUnavailable
-from astra_core.storage import CommitInDoubt
+from astra_core.errors import AstraError, CommitInDoubt, StoreUnavailable
 from tests.integration.faults.remote_wire import answer_of, call_of, pack_answer, pack_call, pack_error, read_frame
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clicks import Journal
-from app.edge import CachedRedirects, Redirects
+from app.edge import CachedRedirects, Redirects, build_edge
 from app.links import LinkRepository, Resolver
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import StoreUnavailable
 from astra_core.storage import Take
 from astra_core.testing import FakeClock
 from tests.unit.app.clicks.doubles import InlinePool, crash
+from tests.unit.app.edge.policies import edge_policies
 from tests.unit.app.links.doubles import Store, create, link
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from astra_core.asgi import Header, Receive, Scope, Send
+    from app.edge import Drain
+    from app.settings import Protection
+    from astra_core.asgi import ASGIApp, Header, Receive, Scope, Send
     from astra_core.storage.writes import Write
 
 
@@ -63,6 +66,17 @@ class Edge:
         )
         return CachedRedirects(
             self.redirects, resolver=self.resolver, journal=self.journal, cache_control=self.redirects.cache_control
+        )
+
+    def stack(self, drain: Drain, *, settings: Protection | None = None) -> ASGIApp:
+        """Return the whole stack round the redirect path."""
+        return build_edge(
+            self.redirects,
+            resolver=self.resolver,
+            journal=self.journal,
+            drain=drain,
+            policies=edge_policies(self.clock, settings=settings),
+            problems=self.problems,
         )
 
     async def management(self, scope: Scope, receive: Receive, send: Send) -> None:

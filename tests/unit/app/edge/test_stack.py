@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.edge import Drain, Draining, LastResort, build_edge
+from app.edge import Drain, Draining, LastResort
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import CommitConflict, ConflictReason, Overloaded, StoreUnavailable
 from tests.unit.app.clicks.doubles import until
@@ -89,7 +89,7 @@ async def test_only_requests_are_cancelled(problems: Problems, drain: Drain) -> 
 
 async def test_a_redirect_whose_client_does_not_read_is_found_too(edge: Edge, drain: Drain) -> None:
     """It waits in the server's `send`, past every layer that bounds waiting."""
-    app = build_edge(edge.redirects, resolver=edge.resolver, journal=edge.journal, drain=drain, problems=edge.problems)
+    app = edge.stack(drain)
     await edge.get("/abc")
     full = asyncio.Event()
 
@@ -192,7 +192,7 @@ async def test_an_error_behind_the_answer_goes_to_the_server(problems: Problems)
 
 async def test_the_stack_stands_as_one_layer(edge: Edge, drain: Drain) -> None:
     """All of it together: a redirect, a store that is away, and a request that shutdown cancels."""
-    app = build_edge(edge.redirects, resolver=edge.resolver, journal=edge.journal, drain=drain, problems=edge.problems)
+    app = edge.stack(drain)
     assert (await call(app, http_scope("/abc"))).status == 302
     assert (await call(app, http_scope("/v1/links"))).status == 299
     edge.store.away = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,18 @@ def http_scope(path: str = "/", *, method: str = "GET", headers: Sequence[Header
 
 
 class Server:
-    """Receives one empty body, keeps every message sent."""
+    """Receives one empty body from a client that stays, keeps every message sent."""
 
     def __init__(self, body: bytes = b"") -> None:
         self.sent: list[Message] = []
-        self._body = body
+        self._body: bytes | None = body
 
     async def receive(self) -> Message:
-        """Return the whole request body."""
-        return {"type": "http.request", "body": self._body, "more_body": False}
+        """Return the whole request body, then wait, as a server does."""
+        if self._body is None:
+            await asyncio.Event().wait()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Message) -> None:
         """Keep a message."""

@@ -276,6 +276,34 @@ async def test_a_call_that_waited_in_our_own_queue_was_not_begun() -> None:
     assert seen == [True, False]
 
 
+async def test_a_lifted_deadline_ends_nothing() -> None:
+    """Neither the work nor what it calls later; one that has cut the work off still says whose time it was."""
+    world = World()
+    seen: list[float] = []
+
+    async def stream() -> str:
+        deadline = current_deadline()
+        assert deadline is not None
+        deadline.lift()
+        await world.clock.sleep(60)
+        seen.extend((remaining(), await world.deadlines.call(asyncio.sleep, 0, 1.0)))
+        return "done"
+
+    async def late() -> None:
+        deadline = current_deadline()
+        assert deadline is not None
+        try:
+            await world.clock.sleep(60)
+        finally:
+            deadline.lift()
+
+    assert await world.outcome(world.deadlines.call(stream), 61) == "done"
+    assert (seen, len(world.deadlines.sweep)) == ([inf, 1.0], 0)
+    error = await world.outcome(world.deadlines.call(late), 6)
+    assert isinstance(error, DeadlineExceeded)
+    assert error.own
+
+
 async def test_parameters_are_swapped_while_it_runs() -> None:
     """The next deadline has the new budget, those in force keep theirs."""
     world = World()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astra_core.errors import CommitConflict, ConflictReason, Overloaded, StorageError, StoreUnavailable
+from astra_core.errors import (
+    CommitConflict,
+    CommitInDoubt,
+    ConflictReason,
+    Overloaded,
+    StorageError,
+    StoreUnavailable,
+)
 from astra_core.resilience import (
     BreakerOpen,
     BreakerParameters,
@@ -30,7 +37,6 @@ from astra_core.resilience import (
 from astra_core.storage import (
     Change,
     Collection,
-    CommitInDoubt,
     Insert,
     MemoryStore,
     guarded,

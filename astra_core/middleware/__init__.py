@@ -1,0 +1,27 @@
+"""Middleware for any ASGI application, the HTTP face of one policy each; directly stacked ones fuse into one."""
+
+from astra_core.middleware.breaker import BreakerMiddleware, client_left, server_error
+from astra_core.middleware.deadline import DeadlineMiddleware
+from astra_core.middleware.disconnect import DisconnectMiddleware
+from astra_core.middleware.held_answer import RetryableAnswer
+from astra_core.middleware.limiter import LimiterMiddleware, connection
+from astra_core.middleware.refusals import is_refusal, mark_refused
+from astra_core.middleware.request_id import RequestIdMiddleware
+from astra_core.middleware.retry import RetryMiddleware
+from astra_core.middleware.route_keys import RouteKeys
+
+__all__ = [
+    "BreakerMiddleware",
+    "DeadlineMiddleware",
+    "DisconnectMiddleware",
+    "LimiterMiddleware",
+    "RequestIdMiddleware",
+    "RetryMiddleware",
+    "RetryableAnswer",
+    "RouteKeys",
+    "client_left",
+    "connection",
+    "is_refusal",
+    "mark_refused",
+    "server_error",
+]

@@ -1,0 +1,138 @@
+"""A client, as the server shows it to an application: a body in parts, and a departure when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.unit.astra_core.asgi.driver import http_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astra_core.asgi import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Client", "answering", "copying", "failing", "scope_of", "turns"]
+
+
+def scope_of(path: str = "/", **more: Any) -> dict[str, Any]:
+    """Return the scope of a request, with what `more` says."""
+    return {**http_scope(path), **more}
+
+
+class Client:
+    """Sends `parts` as the body, waits for `leave`, and keeps what it is sent. After `hold` parts it waits for `go`."""
+
+    def __init__(self, *parts: bytes, hold: int | None = None) -> None:
+        self._parts = list(parts) or [b""]
+        self._hold = len(self._parts) if hold is None else hold
+        self._go = asyncio.Event()
+        self._gone = asyncio.Event()
+        self.sent: list[Message] = []
+        self.received = 0
+
+    async def receive(self) -> Message:
+        """Return the next part, or the departure."""
+        if self.received == self._hold and self._parts:
+            await self._either()
+        if self._parts and not self._gone.is_set():
+            self.received += 1
+            body = self._parts.pop(0)
+            return {"type": "http.request", "body": body, "more_body": bool(self._parts)}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _either(self) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._go, self._gone)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Keep a message."""
+        self.sent.append(dict(message))
+
+    def go(self) -> None:
+        """Send the rest of the body."""
+        self._go.set()
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._gone.set()
+
+    @property
+    def status(self) -> int:
+        """The status sent, 0 when there was none; an answer that began twice fails."""
+        statuses = [message["status"] for message in self.sent if message["type"] == "http.response.start"]
+        assert len(statuses) <= 1
+        return statuses[0] if statuses else 0
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers sent; a doubled one fails."""
+        (pairs,) = (message["headers"] for message in self.sent if message["type"] == "http.response.start")
+        headers = dict(pairs)
+        assert len(headers) == len(list(pairs))
+        return headers
+
+    @property
+    def body(self) -> bytes:
+        """The body sent."""
+        return b"".join(m.get("body", b"") for m in self.sent if m["type"] == "http.response.body")
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The answer as problem+json."""
+        assert self.headers[b"content-type"] == b"application/problem+json"
+        problem: dict[str, Any] = json.loads(self.body)
+        assert problem["status"] == self.status
+        return problem
+
+    async def ask(self, app: ASGIApp, path: str = "/", **scope: Any) -> Client:
+        """Make one request of `app` and wait for its end. Further words are the scope's."""
+        await app(scope_of(path, **scope), self.receive, self.send)
+        return self
+
+    def begin(self, app: ASGIApp, path: str = "/", **scope: Any) -> asyncio.Task[Client]:
+        """Make the request in a task of its own."""
+        return asyncio.ensure_future(self.ask(app, path, **scope))
+
+
+async def turns(count: int = 20) -> None:
+    """Let everybody run who can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def answering(status: int = 200, body: bytes = b"done", **headers: str) -> ASGIApp:
+    """Return an application that answers at once. Underscores in header names stand for hyphens."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def failing(error: Callable[[], BaseException], *, status: int = 0) -> ASGIApp:
+    """Return an application that raises, after the beginning of an answer when there is a `status`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if status:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+        raise error()
+
+    return app
+
+
+def copying(app: ASGIApp) -> ASGIApp:
+    """Return a foreign middleware round `app` that hands it a copy of the scope."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(dict(scope), receive, send)
+
+    return middleware

@@ -132,7 +132,15 @@ async def raw_get(service: Served, path: str, query: bytes) -> dict[str, Any]:
     transport = service.http._transport
     assert isinstance(transport, httpx.ASGITransport)
     sent: list[dict[str, Any]] = []
-    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": query, "headers": [(b"host", b"localhost")]}
+    headers = [(b"host", b"localhost")]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "query_string": query,
+        "headers": headers,
+    }
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}

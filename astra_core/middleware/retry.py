@@ -76,10 +76,10 @@ class RetryMiddleware(Layer):
         return None
 
     def rescue(self, x: Exchange, error: BaseException) -> ASGIApp | None:
-        """Try again, if nothing was sent and nothing was lost."""
+        """Try again, if nothing was lost; where an answer has begun this is not heeded."""
         scope = x.scope
         pristine = scope.pop(self._note, None)
-        if pristine is None or x.started or not isinstance(error, Exception):
+        if pristine is None or not isinstance(error, Exception):
             return None
         return None if is_refusal(error) or _declares_body(scope) else partial(self._again, pristine, error)
 

@@ -57,6 +57,6 @@ class Tape:
             self.whole = False
             self._messages.clear()
             self._place = 0
-        elif self.whole:
+        else:
             self._messages.append(message)
             self._place += 1

@@ -22,9 +22,13 @@ def scope_of(path: str = "/", **more: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Sends `parts` as the body, waits for `leave`, and keeps what it is sent. After `hold` parts it waits for `go`."""
+    """Sends `parts` as the body, waits for `leave`, and keeps what it is sent. After `hold` parts it waits for `go`.
 
-    def __init__(self, *parts: bytes, hold: int | None = None) -> None:
+    With `once` its departure is told once, as hypercorn does, else again and again, as uvicorn does.
+    """
+
+    def __init__(self, *parts: bytes, hold: int | None = None, once: bool = False) -> None:
+        self._once = once
         self._parts = list(parts) or [b""]
         self._hold = len(self._parts) if hold is None else hold
         self._go = asyncio.Event()
@@ -41,6 +45,8 @@ class Client:
             body = self._parts.pop(0)
             return {"type": "http.request", "body": body, "more_body": bool(self._parts)}
         await self._gone.wait()
+        if self._once:
+            self._gone = asyncio.Event()
         return {"type": "http.disconnect"}
 
     async def _either(self) -> None:

@@ -19,6 +19,7 @@ from astra_core.middleware import (
 )
 from astra_core.resilience import (
     BreakerOpen,
+    BreakerParameters,
     DeadlineExceeded,
     Limiter,
     LimiterParameters,
@@ -203,6 +204,19 @@ async def test_refusals_of_inner_layers_are_no_failures_of_outer_ones(
             assert (now.calls, now.consecutive_failures) == NEITHER
 
 
+async def test_a_refusal_that_breaks_off_is_still_one() -> None:
+    """Whatever becomes of it after it was marked."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        mark_refused(scope, 503)
+        raise ConnectionResetError
+
+    guarded = Guarded(app)
+    await guarded.ask()
+    assert guarded.calls == NEITHER
+
+
 async def test_an_answer_after_a_refusal_counts() -> None:
     """A request that was refused once and then served was served; one that then failed has failed."""
 
@@ -275,6 +289,44 @@ async def test_a_client_that_sends_slowly_opens_nothing(outside: bool, answers: 
     if outside or not answers:
         assert guarded.calls == NEITHER
     assert guarded.runs == 1
+
+
+@pytest.mark.parametrize(("waits", "counts"), [(3.0, NEITHER), (0.0, FAILED)])
+async def test_a_deadline_further_in_that_a_slow_client_used_up(waits: float, counts: tuple[int, int]) -> None:
+    """An error that says that time was over says nothing when most of it was the client's."""
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await guarded.clock.sleep(1)
+        raise DeadlineExceeded("store", budget=1.0, own=True)
+
+    guarded = Guarded(read)
+    client = Client(b"a", b"b", hold=1)
+    task = client.begin(guarded.app, method="POST")
+    await guarded.clock.run_for(waits)
+    client.go()
+    await guarded.clock.run_for(2)
+    assert isinstance(task.exception(), DeadlineExceeded)
+    assert guarded.calls == counts
+
+
+async def test_a_slow_upload_is_no_slow_call() -> None:
+    """Its time is not the application's."""
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await answering()(scope, receive, send)
+
+    parameters = BreakerParameters(failure_rate=None, slow_rate=1.0, slow_after=1.0, minimum_calls=1)
+    guarded = Guarded(read, parameters=parameters)
+    client = Client(b"a", b"b", hold=1)
+    task = client.begin(guarded.app, method="POST")
+    await guarded.clock.run_for(5)
+    client.go()
+    assert (await task).status == 200
+    assert (guarded.calls, guarded.breaker.snapshot().slow_rate) == (GOOD, 0.0)
 
 
 async def test_work_that_hangs_after_a_quick_upload_counts() -> None:

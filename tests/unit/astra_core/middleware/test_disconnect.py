@@ -115,6 +115,23 @@ async def test_a_short_request_costs_no_task() -> None:
     assert world.clean()
 
 
+async def test_a_body_that_comes_slowly_arrives_whole() -> None:
+    """While the application waits for it nobody else does."""
+    world = World()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        first, second = await receive(), await receive()
+        await answering(body=first["body"] + second["body"])(scope, receive, send)
+
+    client = Client(b"one ", b"two", hold=1)
+    task = client.begin(DisconnectMiddleware(app, sweep=world.sweep, after=0.1))
+    await world.clock.run_for(1)
+    client.go()
+    await turns()
+    assert task.done()
+    assert (await task).body == b"one two"
+
+
 async def test_what_reads_the_body_is_told_and_not_cancelled() -> None:
     """It waits for the client itself, so it hears of the departure."""
     world = World()

@@ -177,6 +177,21 @@ async def test_who_cannot_have_two_at_once_is_not_capped() -> None:
     assert connection(scope_of(http_version="3", client=["1.2.3.4", 5])) == ("1.2.3.4", 5)
 
 
+async def test_a_scope_that_comes_twice_is_none_the_worse() -> None:
+    """As when a request is tried again: what was refused the first time is counted the second time."""
+    world = World(answering(), limit=1, queue=0)
+    scope = scope_of()
+    assert world.limiter.try_acquire()
+    for status in (503, 200, 200):
+        client = Client()
+        await world.app(scope, client.receive, client.send)
+        assert client.status == status
+        if status == 503:
+            world.limiter.release()
+    assert world.idle()
+    assert scope == scope_of()
+
+
 @pytest.mark.parametrize("foreign", [False, True])
 async def test_refusals_are_known_as_such_further_out(foreign: bool) -> None:
     """So that no breaker counts them."""

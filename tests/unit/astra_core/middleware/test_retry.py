@@ -238,6 +238,20 @@ async def test_a_bad_answer_that_is_large_is_passed_on() -> None:
     assert (answer.status, answer.body, len(world.begun)) == (503, b"12345" * 4 + b"end", 1)
 
 
+async def test_a_bad_answer_that_is_large_and_breaks_off_is_not_tried_again() -> None:
+    """It was on its way."""
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 11, "more_body": True})
+        raise away()
+
+    world, client = World(large, max_body=10), Client()
+    with pytest.raises(StoreUnavailable):
+        await client.ask(world.app)
+    assert (client.body, len(world.begun)) == (b"x" * 11, 1)
+
+
 async def test_a_bad_answer_that_breaks_off_is_tried_again() -> None:
     """Nothing of it has left. When there is no further try it leaves as it would have without this layer."""
     world = World(failing(away, status=503), answering(200))
@@ -309,8 +323,8 @@ async def test_nothing_is_tried_again_for_a_client_that_left(when: str, options:
                 pass
         raise away()
 
-    for method in ("GET", "PUT"):
-        world, client = World(app, **options), Client()
+    for method, once in (("GET", False), ("PUT", False), ("PUT", True)):
+        world, client = World(app, **options), Client(once=once)
         task = client.begin(world.app, method=method)
         await world.clock.run_for(0.5)
         client.leave()
@@ -327,6 +341,7 @@ async def test_what_is_read_ahead_for_that_is_not_lost(options: dict[str, Any]) 
     world = World(reading(1, failing(away), seen), reading(None, answering(), seen), **options)
     assert (await world.ask(b"one", b"two", b"three", method="PUT")).status == 200
     assert seen == [b"one", b"onetwothree"]
+    assert len(asyncio.all_tasks()) == 1
     told: list[str] = []
 
     async def listening(scope: Scope, receive: Receive, send: Send) -> None:
@@ -439,10 +454,12 @@ async def test_a_try_that_answers_its_own_end_is_the_last() -> None:
 async def test_each_try_has_the_scope_as_it_came(options: dict[str, Any]) -> None:
     """Routers change it: a mounted route is found by the second try too. What was noted is seen further out."""
     tries: list[str] = []
+    numbers: list[int] = []
 
     async def page(request: Request) -> PlainTextResponse:
         tries.append(request.scope["root_path"])
         request.state.number = getattr(request.state, "number", 0) + 1
+        numbers.append(request.state.number)
         if len(tries) < 3:
             raise away()
         return PlainTextResponse(request.url.path)
@@ -452,6 +469,8 @@ async def test_each_try_has_the_scope_as_it_came(options: dict[str, Any]) -> Non
     answer = await world.ask(path="/a/b/c", state={})
     assert (answer.status, answer.body) == (200, b"/a/b/c")
     assert tries == ["/a/b"] * 3
+    if not options:
+        assert numbers == [1, 1, 1]
     scope: dict[str, Any] = {}
 
     async def outer(asked: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from astra_core.resilience.budget import RetryBudget, RetryBudgetParameters
 from astra_core.testing import FakeClock
+
+FULL = os.environ.get("ASTRA_TEST_FULL") == "1"
 
 
 def spent(budget: RetryBudget) -> int:
@@ -138,6 +141,6 @@ class BudgetModel(RuleBasedStateMachine):
         assert self.budget.balance == max(0, self.thousandths() // 1000)
 
 
-BudgetModel.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+BudgetModel.TestCase.settings = settings(max_examples=2500 if FULL else 300, stateful_step_count=40, deadline=None)
 TestBudgetModel = BudgetModel.TestCase
 TestBudgetModel.__doc__ = "Whatever is deposited, withdrawn and waited for, budget and model agree to the thousandth."

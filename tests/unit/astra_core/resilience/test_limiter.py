@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from astra_core.resilience.deadline import DeadlineExceeded, DeadlineParameters,
 from astra_core.resilience.limiter import KeyedLimiter, Limiter, LimiterParameters, Priority
 from astra_core.resilience.sweep import Sweep
 from astra_core.testing import FakeClock
+
+FULL = os.environ.get("ASTRA_TEST_FULL") == "1"
 
 
 class World:
@@ -312,6 +315,6 @@ class LimiterModel(RuleBasedStateMachine):
         self.runner.close()
 
 
-LimiterModel.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+LimiterModel.TestCase.settings = settings(max_examples=2500 if FULL else 100, stateful_step_count=25, deadline=None)
 TestLimiterModel = LimiterModel.TestCase
 TestLimiterModel.__doc__ = "No order of starts, ends, departures and timeouts loses a permit or lets the queue idle."

@@ -71,7 +71,7 @@ class LinkApi:
     async def create(self, request: Request) -> Response:
         """`POST /v1/links`."""
         base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.body, timeout=self._bodies.timeout)
+        body = await read_json(request, limit=self._bodies.body, arrival=self._bodies.arrival)
         draft = self._draft(decode(self._new, body), self._short_urls.host(request))
 
         async def render(outcomes: list[Outcome]) -> Answer:
@@ -87,7 +87,7 @@ class LinkApi:
     async def create_batch(self, request: Request) -> Response:
         """`POST /v1/links/batch`."""
         base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.batch_body, timeout=self._bodies.timeout)
+        body = await read_json(request, limit=self._bodies.batch_body, arrival=self._bodies.arrival)
         batch = decode(self._batch, body)
         if len(batch.links) > self.pages.max_batch:
             most = FieldError("/links", f"must be at most {self.pages.max_batch} links, not {len(batch.links)}")
@@ -120,7 +120,7 @@ class LinkApi:
         """`PATCH /v1/links/{code}`."""
         versions = if_match(request)
         base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.body, timeout=self._bodies.timeout, media=PATCH_MEDIA)
+        body = await read_json(request, limit=self._bodies.body, arrival=self._bodies.arrival, media=PATCH_MEDIA)
         patch = decode(self._patch, body)
         members = {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
         for name in _TIMES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +10,13 @@ import msgspec
 
 from app.api.problems import RequestRefused, refuse
 from astra_core.asgi import FieldError, Problem
+from astra_core.resilience import DeadlineExceeded
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from astra_core.asgi import Receive
+    from astra_core.resilience import Deadlines
 
 __all__ = ["BodyLimits", "decode", "read_json"]
 
@@ -27,17 +28,17 @@ _MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyLimits:
-    """Bytes of a body and of a batch's body, and the seconds in which one must arrive whole."""
+    """Bytes of a body and of a batch's body, and the deadlines by which one must have arrived whole."""
 
     body: int
     batch_body: int
-    timeout: float
+    arrival: Deadlines
 
 
 async def read_json(
-    request: Request, *, limit: int, timeout: float, media: tuple[str, ...] = ("application/json",)
+    request: Request, *, limit: int, arrival: Deadlines, media: tuple[str, ...] = ("application/json",)
 ) -> bytes:
-    """Return the body. Raises `RequestRefused`: 415 for another media type, 413 over `limit`, 408 after `timeout`."""
+    """Return the body. Raises `RequestRefused`: 415 for another media type, 413 over `limit`, 408 when it is late."""
     headers = dict(request.scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     if kind not in media:
@@ -49,12 +50,13 @@ async def read_json(
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(timeout):
+        async with arrival.scope():
             return await _whole(request.receive, limit)
-    except TimeoutError:
-        raise refuse(
-            408, f"The body did not arrive whole within {timeout:g} s.", header=("connection", "close")
-        ) from None
+    except DeadlineExceeded as error:
+        if not error.own:  # the caller wanted the answer sooner, so it is not the body that is late
+            raise
+        late = f"The body did not arrive whole within {error.budget:g} s."
+        raise refuse(408, late, header=("connection", "close")) from None
 
 
 async def _whole(receive: Receive, limit: int) -> bytes:

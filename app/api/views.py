@@ -21,6 +21,7 @@ __all__ = ["LinkViews", "ShortUrls"]
 
 _HOST = re.compile(r"(.+?)(?::([0-9]{1,5}))?")
 _LAST_PORT = 65_535
+_REMEMBERED = 100
 
 
 class ShortUrls:
@@ -29,6 +30,7 @@ class ShortUrls:
     def __init__(self, *, base_url: str | None, allowed_hosts: tuple[str, ...]) -> None:
         self._base = None if base_url is None else base_url.rstrip("/")
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        self._known: dict[bytes, str] = {}
 
     def base(self, request: Request) -> str:
         """Return what short URLs of this request begin with. Raises `RequestRefused` for a foreign Host."""
@@ -37,12 +39,16 @@ class ShortUrls:
     def host(self, request: Request) -> str:
         """Return the request's host and port. A forged Host header must not end in a link that we hand out."""
         hosts = [value for name, value in request.scope["headers"] if name == b"host"]
+        if len(hosts) == 1 and (known := self._known.get(hosts[0])):
+            return known
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
         parts = _HOST.fullmatch(host)
         if parts is None or parts[1] not in self._allowed or int(parts[2] or 0) > _LAST_PORT:
             if self._base is not None:
                 return ""
             raise refuse(400, "Host: must be one of links.allowed_hosts, as long as links.base_url is not set.")
+        if len(self._known) < _REMEMBERED:
+            self._known[hosts[0]] = host
         return host
 
 

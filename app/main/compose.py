@@ -31,7 +31,7 @@ from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.events import Listeners
 from astra_core.keyed import BlockingPool
-from astra_core.resilience import Sweep
+from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.sqlite import Limits
 from astra_core.storage import guarded, store_from_url
 
@@ -107,7 +107,7 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         bodies=BodyLimits(
             body=settings.server.max_body,
             batch_body=settings.server.max_batch_body,
-            timeout=settings.server.body_timeout,
+            arrival=policies.deadlines("body", DeadlineParameters(budget=settings.server.body_timeout)),
         ),
         pages=PageLimits(
             page=settings.links.page_size,

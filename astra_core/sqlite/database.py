@@ -111,8 +111,9 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T], *, deadline: float | None = None) -> T:
         """Run `work` in the next group and return its result once it is durable.
 
-        `work` runs in a savepoint in the writer's thread, must be quick, and ends no transaction itself. What it
-        raises reaches this caller alone. A unit that was not begun within `deadline` seconds never is.
+        `work` runs in the writer's thread, twice if another one of its group failed: it must be quick, touch nothing
+        but the connection, and end no transaction itself. What it raises reaches this caller alone. A unit that was
+        not begun within `deadline` seconds never is.
         """
         if self._writer is None:
             raise StoreUnavailable(f"{self.path}: the store is closed")

@@ -1,4 +1,4 @@
-"""The blocking half of the writer: one transaction for many units, each in its own savepoint."""
+"""The blocking half of the writer: one transaction for many units, none of which can take another down."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Done:
 class GroupCommit:
     """Takes units from a queue and commits them in groups. Runs in the writer's thread, one call at a time.
 
-    A unit that raises is rolled back to its savepoint and only its caller hears of it. When SQLite itself gives the
-    transaction up (a full disk, an I/O error), every unit of the group fails, and none is written.
+    A unit that raises is undone alone and only its caller hears of it; the others may run twice for that. When SQLite
+    itself gives the transaction up (a full disk, an I/O error), every unit of the group fails, and none is written.
     """
 
     def __init__(
@@ -126,27 +126,43 @@ class GroupCommit:
                 return True
 
     def _perform(self, queue: deque[Unit], done: Done, begun: float) -> None:
-        """Run units until there is none, or the group has its fill. Raises when the whole transaction is lost."""
+        """Run units until there is none, or the group has its fill. Raises when the whole transaction is lost.
+
+        All goes well nearly always, so one savepoint stands round them all; COMMIT releases it. When a unit raises,
+        all are undone and run again, each in a savepoint of its own: that costs two statements a unit.
+        """
         end = begun + self._limits.group_seconds
-        execute = self._connection.execute
         units = done.units
-        while queue and len(units) < self._limits.group:
-            unit = queue.popleft()
-            if not unit.claim():
-                continue
-            units.append(unit)
-            execute("SAVEPOINT unit")
+        self._connection.execute("SAVEPOINT units")
+        try:
+            while queue and len(units) < self._limits.group:
+                unit = queue.popleft()
+                if not unit.claim():
+                    continue
+                units.append(unit)
+                unit.result = unit.work(self._connection)
+                if self._monotonic() >= end:
+                    break
+        except BaseException as error:
+            self._undo("units", error)
+            self._one_by_one(units)
+
+    def _one_by_one(self, units: list[Unit]) -> None:
+        for unit in units:
+            self._connection.execute("SAVEPOINT unit")
             try:
                 unit.result = unit.work(self._connection)
             except BaseException as error:
+                unit.result = None
                 unit.error = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
                 unit.error.__cause__ = error if unit.error is not error else error.__cause__
-                if not self._connection.in_transaction:
-                    raise sqlite3.OperationalError("SQLite rolled the transaction back") from error
-                execute("ROLLBACK TO unit")
-            execute("RELEASE unit")
-            if self._monotonic() >= end:
-                break
+                self._undo("unit", error)
+            self._connection.execute("RELEASE unit")
+
+    def _undo(self, savepoint: str, error: BaseException) -> None:
+        if not self._connection.in_transaction:
+            raise sqlite3.OperationalError("SQLite rolled the transaction back") from error
+        self._connection.execute(f"ROLLBACK TO {savepoint}")
 
     def _give_up(self, done: Done, error: sqlite3.Error) -> None:
         if self._connection.in_transaction:

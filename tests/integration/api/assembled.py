@@ -15,6 +15,7 @@ from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, 
 from astra_core.asgi import Problems, RequestIds
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
+from astra_core.resilience import Deadlines, Sweep
 from astra_core.storage import MemoryStore
 from astra_core.testing import FakeClock
 from tests.integration.api.served import Served, client_of
@@ -98,7 +99,7 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
         LinkManager(store, links, resolver, rules=rules, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
-        bodies=BodyLimits(body=2**20, batch_body=2**24, timeout=5.0),
+        bodies=BodyLimits(body=2**20, batch_body=2**24, arrival=Deadlines("body", sweep=Sweep(clock=clock))),
         pages=PageLimits(page=50, max_page=200, max_batch=1_000),
     )
     pool = BlockingPool("journal", threads=1, queue=10)

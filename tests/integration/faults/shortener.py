@@ -31,6 +31,7 @@ from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.errors import AstraError
 from astra_core.keyed import BlockingPool
+from astra_core.resilience import Deadlines, Sweep
 from astra_core.storage import MemoryStore, guarded
 from astra_core.testing import FaultProxy
 from tests.integration.api.served import client_of
@@ -125,7 +126,7 @@ def _api(store: Store, links: LinkRepository, codes: CodeFactory, resolver: Reso
         LinkManager(store, links, resolver, rules=rules, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
-        bodies=BodyLimits(body=2**20, batch_body=2**24, timeout=5.0),
+        bodies=BodyLimits(body=2**20, batch_body=2**24, arrival=Deadlines("body", sweep=Sweep(clock=clock))),
         pages=PageLimits(page=50, max_page=200, max_batch=1_000),
     )
 

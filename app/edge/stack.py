@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.edge.policies import EdgePolicies
     from app.edge.redirects import Redirects
     from app.links import Resolver
-    from astra_core.asgi import ASGIApp, Layer, Problems
+    from astra_core.asgi import ASGIApp, Layer, Problems, Scope
 
 __all__ = ["build_edge"]
 
@@ -62,8 +62,9 @@ def build_edge(
             problems=problems,
             clock=policies.clock,
         ),
-        # Whoever waits for nobody gives its permit back.
-        partial(DisconnectMiddleware, sweep=policies.sweep),
+        # A read that nobody waits for any more gives its permit back. A write is ended all the same: whether it happened
+        # must not hang on a cable.
+        partial(DisconnectMiddleware, sweep=policies.sweep, when=_is_read),
         # Outside the breaker: each try meets it anew, and is counted by it.
         partial(
             RetryMiddleware,
@@ -79,6 +80,10 @@ def build_edge(
     for layer in reversed(stack):
         app = layer(app)
     return app
+
+
+def _is_read(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD"}
 
 
 def _is_no_redirect(status: int) -> bool:

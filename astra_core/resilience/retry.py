@@ -155,6 +155,7 @@ class RetryPolicy:
     @parameters.setter
     def parameters(self, new: RetryParameters) -> None:
         self._parameters = new
+        self._untimed = new.try_timeout is None and new.hedge_after is None
         if new.try_timeout is not None:
             self._tries.parameters = DeadlineParameters(budget=new.try_timeout)
 
@@ -169,7 +170,7 @@ class RetryPolicy:
         attempt, delay = 1, 0.0
         while True:
             try:
-                result = await self._try(repeat, fn, *args, **kwargs)
+                result = await (fn(*args, **kwargs) if self._untimed else self._try(repeat, fn, *args, **kwargs))
             except Exception as error:
                 plan = self._plan(repeat, attempt, delay, error) if self._retry_on(error) else None
                 if plan is None:

@@ -62,8 +62,8 @@ def build_edge(
             problems=problems,
             clock=policies.clock,
         ),
-        # A read that nobody waits for any more gives its permit back. A write is ended all the same: whether it happened
-        # must not hang on a cable.
+        # A read that nobody waits for any more gives its permit back. A write goes on: whether it happened must not
+        # hang on a cable.
         partial(DisconnectMiddleware, sweep=policies.sweep, when=_is_read),
         # Outside the breaker: each try meets it anew, and is counted by it.
         partial(

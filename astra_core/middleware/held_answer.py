@@ -8,9 +8,8 @@ from astra_core.errors import AstraError
 from astra_core.resilience import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from astra_core.asgi import Message, Send
+    from astra_core.resilience import Deadline
 
 __all__ = ["HeldAnswer", "RetryableAnswer"]
 
@@ -30,16 +29,16 @@ class RetryableAnswer(AstraError, ConnectionError):  # noqa: N818 - it is one
 class HeldAnswer:
     """A `send` that keeps an answer of one of `statuses` to itself, up to `limit` bytes of body; others pass.
 
-    `started()` is called when an answer begins to pass.
+    When an answer begins to pass, the `deadline` of its try is lifted: it has no end any more.
     """
 
-    __slots__ = ("_limit", "_messages", "_send", "_size", "_started", "_statuses", "passed")
+    __slots__ = ("_deadline", "_limit", "_messages", "_send", "_size", "_statuses", "passed")
 
-    def __init__(self, send: Send, *, statuses: frozenset[int], limit: int, started: Callable[[], None]) -> None:
+    def __init__(self, send: Send, *, statuses: frozenset[int], limit: int, deadline: Deadline | None) -> None:
         self._send = send
         self._statuses = statuses
         self._limit = limit
-        self._started = started
+        self._deadline = deadline
         self._messages: list[Message] = []
         self._size = 0
         self.passed = False
@@ -82,4 +81,5 @@ class HeldAnswer:
 
     def _pass(self) -> None:
         self.passed = True
-        self._started()
+        if self._deadline is not None:
+            self._deadline.lift()

@@ -16,7 +16,7 @@ from astra_core.resilience import Repeat, RetryBudget, current_deadline
 if TYPE_CHECKING:
     from astra_core.asgi import ASGIApp, Receive, Scope, Send
     from astra_core.clock import Clock
-    from astra_core.resilience import Deadline, RetryPolicy
+    from astra_core.resilience import RetryPolicy
 
 __all__ = ["Replay"]
 
@@ -29,7 +29,7 @@ class Replay:
     """
 
     __slots__ = (
-        "_answer", "_app", "_clock", "_deadline", "_failed", "_final", "_fresh", "_inbox", "_last", "_limit",
+        "_answer", "_app", "_clock", "_failed", "_final", "_fresh", "_inbox", "_last", "_limit",
         "_receive", "_retry", "_scope", "_send", "_statuses", "_tape", "_tried",
     )  # fmt: skip
 
@@ -59,7 +59,6 @@ class Replay:
         self._final = False
         self._tape = Tape(receive, limit=limit, bodiless=failed is not None)
         self._answer: HeldAnswer | None = None
-        self._deadline: Deadline | None = None
         self._inbox: Inbox | None = None
 
     async def run(self) -> None:
@@ -111,14 +110,12 @@ class Replay:
 
     async def _attempt(self) -> Exception | None:
         """Run the application; what it raised, or the answer that is held as an error. `_final` says how to take it."""
-        answer = self._answer = HeldAnswer(
-            self._send, statuses=self._statuses, limit=self._limit, started=self._started
-        )
+        deadline = current_deadline() if self._retry.parameters.try_timeout is not None else None
+        answer = self._answer = HeldAnswer(self._send, statuses=self._statuses, limit=self._limit, deadline=deadline)
         tape, witness = self._tape, Witness(self._scope.get(WITNESS))
         tape.rewind()
         self._tried = True
         self._fresh = self._scope_of_try(witness)
-        self._deadline = current_deadline() if self._retry.parameters.try_timeout is not None else None
         try:
             await self._app(self._fresh, tape.receive, answer.send)
         except Exception as error:
@@ -148,11 +145,6 @@ class Replay:
             inbox = self._inbox = Inbox(self._receive, self._clock.monotonic)
             self._tape.source = inbox.receive
         return await inbox.left()
-
-    def _started(self) -> None:
-        """An answer has begun: the time of its try has no end any more."""
-        if self._deadline is not None:
-            self._deadline.lift()
 
 
 class _Deposited(RetryBudget):

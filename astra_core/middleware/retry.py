@@ -83,6 +83,10 @@ class RetryMiddleware(Layer):
             return None
         return None if is_refusal(error) or _declares_body(scope) else partial(self._again, pristine, error)
 
+    def leave(self, x: Exchange) -> None:
+        """Let go of the scope that was kept: it may lead back to the one that holds it."""
+        x.scope.pop(self._note, None)
+
     def _deposit(self) -> None:
         budget = self._retry.budget
         if budget is not None:

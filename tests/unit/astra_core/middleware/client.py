@@ -35,9 +35,19 @@ class Client:
         self._gone = asyncio.Event()
         self.sent: list[Message] = []
         self.received = 0
+        self.scope: dict[str, Any] = {}
+        self._asked = False
 
     async def receive(self) -> Message:
-        """Return the next part, or the departure."""
+        """Return the next part, or the departure. A server need not bear two who ask at once."""
+        assert not self._asked
+        self._asked = True
+        try:
+            return await self._message()
+        finally:
+            self._asked = False
+
+    async def _message(self) -> Message:
         if self.received == self._hold and self._parts:
             await self._either()
         if self._parts and not self._gone.is_set():
@@ -99,7 +109,8 @@ class Client:
 
     async def ask(self, app: ASGIApp, path: str = "/", **scope: Any) -> Client:
         """Make one request of `app` and wait for its end. Further words are the scope's."""
-        await app(scope_of(path, **scope), self.receive, self.send)
+        self.scope = scope_of(path, **scope)  # as servers hold it
+        await app(self.scope, self.receive, self.send)
         return self
 
     def begin(self, app: ASGIApp, path: str = "/", **scope: Any) -> asyncio.Task[Client]:

@@ -189,7 +189,7 @@ async def test_a_scope_that_comes_twice_is_none_the_worse() -> None:
         if status == 503:
             world.limiter.release()
     assert world.idle()
-    assert scope == scope_of()
+    assert not [key for key in scope if key.startswith("astra.Limiter")]
 
 
 @pytest.mark.parametrize("foreign", [False, True])

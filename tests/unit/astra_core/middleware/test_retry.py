@@ -126,7 +126,7 @@ async def test_answers_that_ask_for_it_are_tried_again() -> None:
 async def test_a_date_to_come_back_at_is_understood() -> None:
     """By the wall clock that the layer is given; what is no date is no wait."""
     for value, begun in (("Tue, 14 Nov 2023 22:13:25 GMT", [0.0, 6.0]), ("soon", [0.0, 1.0])):
-        world = World(answering(503, retry_after=value), answering(200))
+        world = World(answering(503, Retry_After=value), answering(200))
         assert (await world.ask()).status == 200
         assert world.begun == begun
 

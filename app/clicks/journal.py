@@ -76,7 +76,8 @@ class Journal:
         self._unreadable: set[str] = set()
         self._spare_wanted = asyncio.Event()
         self._refused = False
-        self._sync_failed = False
+        self.sync_failed = False
+        """The last sync did not succeed: a power cut would take more than its interval."""
         self.in_use: Segment | None = None
         """The segment being counted just now; it must not be dropped under its reader."""
         self.removed: list[str] = []
@@ -251,11 +252,11 @@ class Journal:
     async def _sync_or_say(self) -> None:
         try:
             await self.sync()
-            self._sync_failed = False
+            self.sync_failed = False
         except OSError as error:
-            if not self._sync_failed:  # once, not at every try
+            if not self.sync_failed:  # once, not at every try
                 logger.error("click journal %s: not synced, a power cut may lose its clicks (%s)", self.folder, error)
-            self._sync_failed = True
+            self.sync_failed = True
         except Exception:
             logger.exception("click journal %s", self.folder)
 

@@ -90,7 +90,7 @@ def dependencies(
 
     async def look_at_clicks() -> Mapping[str, Any]:
         return {
-            "ok": journal.has_room,
+            "ok": journal.has_room and not journal.sync_failed,
             "recorded": journal.recorded,
             "dropped": journal.dropped,
             "lost": journal.lost,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ import pytest
 from app.clicks.segment import HEADER_SIZE, Segment
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
-from tests.unit.app.clicks.doubles import SEGMENT, SlowPool, crash, fill, no_room, until
+from tests.unit.app.clicks.doubles import SEGMENT, InlinePool, SlowPool, crash, fill, no_room, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from app.clicks import Journal
     from tests.unit.app.clicks.doubles import Bench
@@ -83,6 +85,36 @@ async def test_a_disk_that_refuses_is_told_once_and_tried_again(bench: Bench, ca
     assert has_room(journal)
     assert journal.record(b"abc")
     assert (journal.recorded, journal.dropped) == (1, 1)
+
+
+async def test_a_sync_that_fails_is_told_once_and_shown_until_one_succeeds(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operator should know that a power cut would take more than promised; clicks go on being stored."""
+
+    class FailingDisk(InlinePool):
+        fails = True
+
+        async def run(self, call: Callable[..., Any], *args: Any, deadline: float | None = None) -> Any:
+            if self.fails and getattr(call, "__name__", "") == "sync":
+                raise OSError(errno.EIO, "input/output error")
+            return await super().run(call, *args)
+
+    pool = FailingDisk()
+    journal = bench.journal(pool=pool)
+    await journal.open()
+    keeping = asyncio.create_task(journal.keep(sync_interval=0.004))
+    try:
+        for _ in range(2):
+            bench.clock.advance(1)
+            await until(lambda: journal.sync_failed)
+        assert journal.record(b"abc")
+        assert len(caplog.records) == 1
+        pool.fails = False
+        bench.clock.advance(1)
+        await until(lambda: not journal.sync_failed)
+    finally:
+        keeping.cancel()
 
 
 async def test_a_disk_that_fills_up_keeps_what_is_there(bench: Bench) -> None:

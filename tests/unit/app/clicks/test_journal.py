@@ -94,9 +94,11 @@ async def test_a_sync_that_fails_is_told_once_and_shown_until_one_succeeds(
 
     class FailingDisk(InlinePool):
         fails = True
+        refusals = 0
 
         async def run(self, call: Callable[..., Any], *args: Any, deadline: float | None = None) -> Any:
             if self.fails and getattr(call, "__name__", "") == "sync":
+                self.refusals += 1
                 raise OSError(errno.EIO, "input/output error")
             return await super().run(call, *args)
 
@@ -105,9 +107,11 @@ async def test_a_sync_that_fails_is_told_once_and_shown_until_one_succeeds(
     await journal.open()
     keeping = asyncio.create_task(journal.keep(sync_interval=0.004))
     try:
-        for _ in range(2):
-            bench.clock.advance(1)
-            await until(lambda: journal.sync_failed)
+        await asyncio.sleep(0)
+        bench.clock.advance(1)
+        await until(lambda: journal.sync_failed)
+        bench.clock.advance(1)
+        await until(lambda: pool.refusals == 2)
         assert journal.record(b"abc")
         assert len(caplog.records) == 1
         pool.fails = False

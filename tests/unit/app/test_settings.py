@@ -79,6 +79,12 @@ def test_times_stand_inside_each_other(variables: dict[str, str], said: str) -> 
     assert said in problem({f"ASTRA_{name}": value for name, value in variables.items()}, "test")
 
 
+def test_what_the_test_suite_is_told_is_no_setting() -> None:
+    """Whoever has the addresses of test engines in the environment can still start the service."""
+    environ = {"ASTRA_TEST_REDIS_URL": "redis://127.0.0.1:6379", "ASTRA_TEST_FULL": "1"}
+    assert load_settings(environ, folder=ROOT / "settings", environment="test")
+
+
 def test_production_without_a_base_url_is_refused() -> None:
     """The one line names the variable to set."""
     assert problem({}, "production") == (

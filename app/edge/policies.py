@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.api import problem_of
+from astra_core.errors import StoreUnavailable
+from astra_core.middleware import client_left
 from astra_core.resilience import Priority
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from astra_core.clock import Clock
     from astra_core.resilience import CircuitBreaker, Deadlines, KeyedLimiter, Limiter, RetryPolicy, Sweep
 
-__all__ = ["EdgePolicies", "is_our_fault", "priority_of"]
+__all__ = ["EdgePolicies", "is_not_the_routes", "is_our_fault", "priority_of"]
 
 _SERVER_ERROR = 500
 
@@ -45,6 +47,11 @@ class EdgePolicies:
 def priority_of(scope: Scope) -> Priority:
     """Health and redirects before management."""
     return Priority.NORMAL if scope["path"].startswith("/v1/") else Priority.CRITICAL
+
+
+def is_not_the_routes(error: Exception) -> bool:
+    """Whether `error` says nothing of the route: the store failed, or the client left."""
+    return isinstance(error, StoreUnavailable) or client_left(error)
 
 
 def is_our_fault(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.edge.cached import CachedRedirects
 from app.edge.drain import Draining
 from app.edge.last_resort import LastResort
-from app.edge.policies import priority_of
+from app.edge.policies import is_not_the_routes, priority_of
 from astra_core.middleware import (
     BreakerMiddleware,
     DeadlineMiddleware,

@@ -10,6 +10,7 @@ import pytest
 
 from app.edge import Drain, build_edge
 from app.settings import Breaker, Bulkhead, Protection, Retry
+from astra_core.errors import StoreUnavailable
 from tests.unit.app.clicks.doubles import until
 from tests.unit.app.edge.policies import edge_policies
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
@@ -146,6 +147,11 @@ async def test_a_route_that_fails_is_left_alone_and_redirects_are_not(edge: Edge
         policies=policies,
         problems=edge.problems,
     )
+    failing[:] = [StoreUnavailable("away")]
+    assert [(await call(app, http_scope("/v1/links"))).status for _ in range(8)] == [503] * 8
+    failing.clear()
+    assert (await call(app, http_scope("/v1/links"))).status == 299  # the store has a breaker of its own
+    edge.clock.advance(60.0)
     failing[:] = [ValueError("a bug")]
     assert [(await call(app, http_scope("/v1/links"))).status for _ in range(4)] == [500] * 4
     refused = await call(app, http_scope("/v1/links"))

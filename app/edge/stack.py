@@ -73,8 +73,16 @@ def build_edge(
             max_body=policies.retry_body,
             clock=policies.clock,
         ),
-        # By route, management alone: above the redirects it would refuse cached links because unknown ones fail.
-        partial(BreakerMiddleware, breaker=policies.breaker, key=policies.key, problems=problems, clock=policies.clock),
+        # By route, management alone: above the redirects it would refuse cached links because unknown ones fail. The
+        # store has a breaker of its own, and is back when that one says so.
+        partial(
+            BreakerMiddleware,
+            breaker=policies.breaker,
+            key=policies.key,
+            ignore=is_not_the_routes,
+            problems=problems,
+            clock=policies.clock,
+        ),
     ]
     app: ASGIApp = redirects
     for layer in reversed(stack):

@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 class Layer:
     """Base of every middleware: override the hooks you need, all of them plain functions.
 
-    * `enter(x)` before the application. It may return another application to run instead (a refusal, a queue).
+    * `enter(x)` before the application. It may return another application to run instead (a refusal, a queue), and
+      put another `x.receive` in place of the server's.
     * `start(x, message)` at `http.response.start`; it may change the message. An answer that a `start` hook broke by
       raising was not sent: a `rescue` may give another, which the hooks then see too.
     * `rescue(x, error)` when the inside raised. It may return an application to run now (a replay, a 504); that is
@@ -90,7 +91,7 @@ class Layer:
                     break
             else:
                 entered = self._depth
-            await app(scope, receive, x.send)
+            await app(scope, x.receive, x.send)
         except BaseException as error:
             await self._unwind(x, entered, error)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from astra_core.asgi import Layer
-from astra_core.middleware.inbox import INBOX, Inbox, through
+from astra_core.middleware.inbox import INBOX, Inbox
 from astra_core.middleware.notes import note_key
 from astra_core.middleware.refusals import mark_refused
 from astra_core.resilience import Sweep
@@ -49,11 +49,11 @@ class DisconnectMiddleware(Layer):
         self._when = when
         self._note = note_key(self, "watch")
 
-    def enter(self, x: Exchange) -> ASGIApp | None:
+    def enter(self, x: Exchange) -> None:
         """Stand between server and application, and look later."""
         scope, sweep = x.scope, self._sweep
         if self._when is not None and not self._when(scope):
-            return None
+            return
         found: Inbox | None = scope.get(INBOX)
         inbox = scope[INBOX] = found or Inbox(x.receive, sweep.now)
         task = current_task(sweep.loop) or sweep.current_task()
@@ -61,7 +61,7 @@ class DisconnectMiddleware(Layer):
             sweep.now() + self._after, self._after, inbox, sweep, task, task.cancelling() if task else 0, found is None
         )
         sweep.add(watch)
-        return through(self.app, inbox) if found is None else None
+        x.receive = inbox.receive
 
     def start(self, x: Exchange, message: Message) -> None:
         """An answer that has begun is the application's own matter."""

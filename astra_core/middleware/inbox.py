@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from astra_core.asgi import ASGIApp, Message, Receive, Scope, Send
+    from astra_core.asgi import Message, Receive
 
-__all__ = ["INBOX", "READ_AHEAD", "Inbox", "through"]
+__all__ = ["INBOX", "READ_AHEAD", "Inbox"]
 
 INBOX = "astra.inbox"
 """The scope key of the request's inbox. Whoever put it there takes it out."""
@@ -124,12 +124,3 @@ class Inbox(Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<Inbox waited={self.waited:.3f} s disconnected={self.disconnected}>"
-
-
-def through(app: ASGIApp, inbox: Inbox) -> ASGIApp:
-    """Return `app`, told by `inbox` and not by the server."""
-
-    def run(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return app(scope, inbox.receive, send)
-
-    return run

@@ -73,7 +73,7 @@ class LimiterMiddleware(Layer):
         self._priority = priority
         self._problems = problems or Problems(RequestIds())
         self._now = (clock or SystemClock()).monotonic
-        self._adaptive = getattr(limiter, "_adaptive", None) is not None
+        self._adaptive = limiter.is_adaptive
         self._apart = note_key(self, "apart")
         self._client = note_key(self, "client")
         self._began = note_key(self, "began")

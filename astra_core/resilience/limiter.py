@@ -129,6 +129,11 @@ class Limiter:
         """Calls that may run at once."""
         return self._limit
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether it learns from what `release` is told."""
+        return self._adaptive is not None
+
     def try_acquire(self) -> bool:
         """Take a permit if one is free; False when the call would have to wait."""
         if self.in_use >= self._limit:  # whenever calls wait, too: a permit given back goes to one of them at once

@@ -61,7 +61,8 @@ class DisconnectMiddleware(Layer):
             sweep.now() + self._after, self._after, inbox, sweep, task, task.cancelling() if task else 0, found is None
         )
         sweep.add(watch)
-        x.receive = inbox.receive
+        if found is None:  # else it is asked already, maybe through somebody in between
+            x.receive = inbox.receive
 
     def start(self, x: Exchange, message: Message) -> None:
         """An answer that has begun is the application's own matter."""

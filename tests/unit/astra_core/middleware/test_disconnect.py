@@ -16,7 +16,7 @@ from tests.unit.astra_core.asgi.recorders import Foreign
 from tests.unit.astra_core.middleware.client import Client, answering, copying, turns
 
 if TYPE_CHECKING:
-    from astra_core.asgi import Receive, Scope, Send
+    from astra_core.asgi import Message, Receive, Scope, Send
 
 
 class World:
@@ -239,6 +239,25 @@ async def test_two_watches_share_one_inbox() -> None:
     assert (await task).sent == []
     assert world.ends == ["cancelled"]
     assert world.clean()
+
+
+async def test_what_stands_between_two_watches_still_sees_the_body() -> None:
+    """The inner one shares the outer one's inbox, and does not lead past a middleware that changes what is read."""
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        await answering(body=(await receive())["body"])(scope, receive, send)
+
+    world = World(read)
+
+    async def louder(scope: Scope, receive: Receive, send: Send) -> None:
+        async def changed() -> Message:
+            message = await receive()
+            return {**message, "body": message["body"].upper()}
+
+        await world.app(scope, changed, send)
+
+    app = DisconnectMiddleware(louder, sweep=world.sweep, after=0.2)
+    assert (await Client(b"quiet").ask(app)).body == b"QUIET"
 
 
 def test_a_time_that_is_none_is_refused() -> None:

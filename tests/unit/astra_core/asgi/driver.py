@@ -30,28 +30,22 @@ def http_scope(path: str = "/", *, method: str = "GET", headers: Sequence[Header
     }
 
 
-class Server:
-    """Receives one empty body from a client that stays, keeps every message sent."""
+class Recorder:
+    """What a server was sent, and what the answer in it says."""
 
-    def __init__(self, body: bytes = b"") -> None:
+    def __init__(self) -> None:
         self.sent: list[Message] = []
-        self._body: bytes | None = body
-
-    async def receive(self) -> Message:
-        """Return the whole request body, then wait, as a server does."""
-        if self._body is None:
-            await asyncio.Event().wait()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Message) -> None:
-        """Keep a message."""
-        self.sent.append(message)
+        """Keep a message, as it is now."""
+        self.sent.append(dict(message))
 
     @property
     def status(self) -> int:
-        """The status sent, 0 when there was none."""
-        return next((m["status"] for m in self.sent if m["type"] == "http.response.start"), 0)
+        """The status sent, 0 when there was none; an answer that began twice fails."""
+        statuses = [message["status"] for message in self.sent if message["type"] == "http.response.start"]
+        assert len(statuses) <= 1
+        return statuses[0] if statuses else 0
 
     @property
     def headers(self) -> dict[bytes, bytes]:
@@ -73,6 +67,21 @@ class Server:
         problem: dict[str, Any] = json.loads(self.body)
         assert problem["status"] == self.status
         return problem
+
+
+class Server(Recorder):
+    """Receives one empty body from a client that stays, keeps every message sent."""
+
+    def __init__(self, body: bytes = b"") -> None:
+        super().__init__()
+        self._body: bytes | None = body
+
+    async def receive(self) -> Message:
+        """Return the whole request body, then wait, as a server does."""
+        if self._body is None:
+            await asyncio.Event().wait()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
 
 
 async def call(app: ASGIApp, scope: Scope, body: bytes = b"") -> Server:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.astra_core.asgi.driver import http_scope
+from tests.unit.astra_core.asgi.driver import Recorder, http_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +20,19 @@ def scope_of(path: str = "/", **more: Any) -> dict[str, Any]:
     return {**http_scope(path), **more}
 
 
-class Client:
+class Client(Recorder):
     """Sends `parts` as the body, waits for `leave`, and keeps what it is sent. After `hold` parts it waits for `go`.
 
     With `once` its departure is told once, as hypercorn does, else again and again, as uvicorn does.
     """
 
     def __init__(self, *parts: bytes, hold: int | None = None, once: bool = False) -> None:
+        super().__init__()
         self._once = once
         self._parts = list(parts) or [b""]
         self._hold = len(self._parts) if hold is None else hold
         self._go = asyncio.Event()
         self._gone = asyncio.Event()
-        self.sent: list[Message] = []
         self.received = 0
         self.scope: dict[str, Any] = {}
         self._asked = self.overlaps = 0
@@ -67,10 +66,6 @@ class Client:
             for wait in waits:
                 wait.cancel()
 
-    async def send(self, message: Message) -> None:
-        """Keep a message."""
-        self.sent.append(dict(message))
-
     def go(self) -> None:
         """Send the rest of the body."""
         self._go.set()
@@ -78,34 +73,6 @@ class Client:
     def leave(self) -> None:
         """Close the connection."""
         self._gone.set()
-
-    @property
-    def status(self) -> int:
-        """The status sent, 0 when there was none; an answer that began twice fails."""
-        statuses = [message["status"] for message in self.sent if message["type"] == "http.response.start"]
-        assert len(statuses) <= 1
-        return statuses[0] if statuses else 0
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        """The headers sent; a doubled one fails."""
-        (pairs,) = (message["headers"] for message in self.sent if message["type"] == "http.response.start")
-        headers = dict(pairs)
-        assert len(headers) == len(list(pairs))
-        return headers
-
-    @property
-    def body(self) -> bytes:
-        """The body sent."""
-        return b"".join(m.get("body", b"") for m in self.sent if m["type"] == "http.response.body")
-
-    @property
-    def problem(self) -> dict[str, Any]:
-        """The answer as problem+json."""
-        assert self.headers[b"content-type"] == b"application/problem+json"
-        problem: dict[str, Any] = json.loads(self.body)
-        assert problem["status"] == self.status
-        return problem
 
     async def ask(self, app: ASGIApp, path: str = "/", **scope: Any) -> Client:
         """Make one request of `app` and wait for its end. Further words are the scope's."""

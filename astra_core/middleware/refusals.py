@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from astra_core.errors import Overloaded
-from astra_core.resilience import BreakerOpen, DeadlineExceeded
+from astra_core.resilience import refused_by_us
 
 if TYPE_CHECKING:
     from astra_core.asgi import Scope
@@ -54,7 +53,7 @@ def is_refusal(error: BaseException, depth: int = _DEPTH) -> bool:
     """
     cause: BaseException | None = error
     for left in range(depth, 0, -1):
-        if isinstance(cause, (BreakerOpen, Overloaded)) or (isinstance(cause, DeadlineExceeded) and not cause.own):
+        if refused_by_us(cause):
             return True
         if isinstance(cause, BaseExceptionGroup):
             return all(is_refusal(each, left - 1) for each in cause.exceptions)

@@ -19,6 +19,7 @@ from astra_core.resilience.deadline import (
 )
 from astra_core.resilience.limiter import AdaptiveLimit, KeyedLimiter, Limiter, LimiterParameters, Priority
 from astra_core.resilience.policy import Policy
+from astra_core.resilience.refusal import refused_by_us
 from astra_core.resilience.retry import (
     Repeat,
     RetryParameters,
@@ -69,6 +70,7 @@ __all__ = [
     "own_deadline_expired",
     "parse_deadline",
     "parse_retry_after",
+    "refused_by_us",
     "remaining",
     "retry_after_of",
     "transient",

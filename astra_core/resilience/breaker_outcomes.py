@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from aiobreaker import CircuitBreakerError
-
-from astra_core.errors import Overloaded
-from astra_core.resilience.deadline import DeadlineExceeded
+from astra_core.resilience.refusal import refused_by_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,9 +62,7 @@ class Classifier:
         """Judge what a call raised; to be asked while it is being handled."""
         if isinstance(error, asyncio.CancelledError):
             return Verdict.FAILURE if self.cancellation_is_failure() else Verdict.NEITHER
-        if not isinstance(error, Exception) or isinstance(error, (Overloaded, CircuitBreakerError)):
-            return Verdict.NEITHER
-        if isinstance(error, DeadlineExceeded) and not error.own:
+        if not isinstance(error, Exception) or refused_by_us(error):
             return Verdict.NEITHER
         if _ask(self.ignore, error, otherwise=False):
             return Verdict.NEITHER

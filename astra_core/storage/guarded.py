@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from astra_core.errors import CommitConflict, CommitInDoubt, Overloaded, StoreUnavailable
 from astra_core.resilience.breaker import BreakerOpen
-from astra_core.resilience.deadline import DeadlineExceeded
+from astra_core.resilience.refusal import refused_by_us
 from astra_core.resilience.retry import Repeat, retry_after_of, unsent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def store_is_failing(error: Exception) -> bool:
     Not a conflict, which a healthy store answers, nor an impossible write, nor a refusal of ours: a full queue, an open
     breaker, a deadline that a caller had shortened. Through those no stranger opens a breaker.
     """
-    if _is_refusal(error) or _is_refusal(error.__cause__):
+    if refused_by_us(error) or refused_by_us(error.__cause__):
         return False
     return isinstance(error, (StoreUnavailable, OSError))
 
@@ -196,7 +196,3 @@ def _reason(policy: Policy, error: Exception) -> str:
 def _wait(policy: Policy, error: Exception) -> float:
     """What the refusal itself asks for; after a deadline what the breaker asks for, which that may have opened."""
     return retry_after_of(error) or retry_after_of(policy.breaker) or _SOON
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    return isinstance(error, (Overloaded, BreakerOpen)) or (isinstance(error, DeadlineExceeded) and not error.own)

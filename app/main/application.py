@@ -84,18 +84,20 @@ class Application:
         await receive()
         self._lifespan = asyncio.current_task()
         watch = ProcessWatch(asyncio.get_running_loop(), drain_timeout=self._settings.server.drain_timeout)
+        watch.start(self.drain)
         try:
             await self.open()
         except Exception as error:
             if not isinstance(error, (AstraError, OSError)):
                 logger.exception("the start failed")
             await self.close()
+            watch.stop()
             await refuse_start(send, reason_of(error))
             return
-        watch.start(self.drain)
         await send({"type": "lifespan.startup.complete"})
         announce_ready()
         await receive()
+        watch.begin()
         await self.close()
         watch.stop()
         await send({"type": "lifespan.shutdown.complete"})

@@ -188,24 +188,29 @@ class ProcessWatch:
     """All of it for one worker: `on_shutdown` is called in the loop, once, when the end begins, for whatever reason.
 
     From then on the process has `drain_timeout` seconds and a margin of 0.8 s; what is still there after that is ended
-    hard, with exit code 70. A lost parent counts as the order to stop.
+    hard, with exit code 70. A lost parent counts as the order to stop, and so does `lifespan.shutdown`: a signal that
+    came before `start` went to the server alone.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, drain_timeout: float) -> None:
         self._deadline = ExitDeadline(drain_timeout + EXIT_MARGIN)
         self._signal = ShutdownSignal(loop)
         self._lifeline = Lifeline.to_parent(loop)
+        self._on_shutdown: Callable[[], object] | None = None
 
     def start(self, on_shutdown: Callable[[], object]) -> None:
-        """Begin to watch; call it from lifespan start-up, in the main thread."""
-
-        def begin() -> None:
-            self._deadline.arm()
-            on_shutdown()
-
-        self._signal.install(begin)
+        """Begin to watch; call it first in lifespan start-up, in the main thread."""
+        self._on_shutdown = on_shutdown
+        self._signal.install(self.begin)
         if self._lifeline is not None:
             self._lifeline.watch(self._orphaned)
+
+    def begin(self) -> None:
+        """The end has begun; call it at `lifespan.shutdown`. A second call changes nothing."""
+        self._deadline.arm()
+        callback, self._on_shutdown = self._on_shutdown, None
+        if callback is not None:
+            callback()
 
     def stop(self) -> None:
         """Undo `start`; call it last in lifespan shutdown, when nothing is left that could hold the process."""

@@ -1,7 +1,8 @@
 """An application that only watches its process: what the servers do with `app.main.process`, without the shortener.
 
 `/pid` answers the worker's process id, `/addresses` what the server says of both ends, `/sleep/S` after S seconds (503
-if the drain cut it short). `PROBE_REFUSES=1` refuses start-up; `PROBE_BLOCKS=1` never ends its lifespan.
+if the drain cut it short). `PROBE_REFUSES=1` refuses start-up; `PROBE_BLOCKS=1` never ends its lifespan;
+`PROBE_TOLD=1` is told to stop while it starts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from typing import Any
 
 from app.main.process import ProcessWatch, announce_ready, refuse_start
@@ -54,12 +56,16 @@ class Probe:
         if os.environ.get("PROBE_REFUSES"):
             await refuse_start(send, "the probe\nrefuses")
             return
+        if "PROBE_TOLD" in os.environ:  # the order to stop comes while the server starts, before anybody watches
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         watch = ProcessWatch(loop, drain_timeout=DRAIN)
         watch.start(lambda: loop.call_later(DRAIN, self.cut))
         announce_ready()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        watch.begin()
         if os.environ.get("PROBE_BLOCKS"):
             await asyncio.sleep(3600)
         watch.stop()

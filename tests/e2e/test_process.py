@@ -105,6 +105,14 @@ def test_a_process_that_cannot_end_is_ended(launch: Launcher, server: str) -> No
     process.until("free", lambda: not process.listening(), running=False)
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn -w 0"])
+def test_an_order_to_stop_that_comes_while_starting_is_not_lost(launch: Launcher, server: str) -> None:
+    """A signal that reached the server before the process was watched still ends a lifespan that never finishes."""
+    process = launch.bare(server, PROBE, env={"PROBE_BLOCKS": "1", "PROBE_TOLD": "1"})
+    process.code()
+    assert not process.listening()
+
+
 @pytest.mark.parametrize("server", [*SINGLE, *SEVERAL])
 def test_a_refused_start_is_one_line_and_nothing_serves(launch: Launcher, server: str) -> None:
     """Start-up that is refused prints its reason on one line, no traceback, and leaves no process on the port."""

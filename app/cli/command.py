@@ -27,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)  # until the server runs, an order to stop has nothing to wait for
-    from app.cli.serve import serve  # `--help` needs none of it
+    if options.command == "settings":
+        from app.cli.settings import settings  # `--help` needs none of it
+
+        return settings(options)
+    from app.cli.serve import serve
 
     return serve(options)
 
@@ -50,7 +54,27 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: the settings' number)")
     serve.add_argument("--host", metavar="H", help="address or name to listen on")
     serve.add_argument("--port", type=_port, metavar="P", help="port to listen on; 0 takes a free one and prints it")
+    _settings(commands.add_parser("settings", help="show, check and compare settings, without starting anything"))
     return root
+
+
+def _settings(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="print every effective value with where it came from; secrets as ***")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    check = actions.add_parser("check", help="say everything that is wrong, and exit with 2 if anything is")
+    check.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="files to check, later ones winning, without folder and variables (default: what serve would load)",
+    )
+    for action in (show, check):
+        action.add_argument("--environment", metavar="ENV", help="instead of ASTRA_ENV")
+    actions.add_parser("schema", help="print the JSON Schema of a settings file, for editors")
+    diff = actions.add_parser("diff", help="print what two environments do not agree on")
+    diff.add_argument("old", metavar="ENV1")
+    diff.add_argument("new", metavar="ENV2")
 
 
 def _count(text: str) -> int:

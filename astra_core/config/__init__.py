@@ -1,10 +1,12 @@
 """Settings that are typed, checked whole and frozen: a schema in code, layers of files and variables over it."""
 
 from astra_core.config.describe import Row, describe, markdown
+from astra_core.config.explain import Difference, Effective, differences, effective
+from astra_core.config.json_schema import json_schema
 from astra_core.config.load import load
 from astra_core.config.resolve import Loaded, resolve
 from astra_core.config.schema import REQUIRED, Key, Problem, Section, hot, keys_of, restart
-from astra_core.config.sources import Entry, EnvironmentVariables, File, Layer, Source
+from astra_core.config.sources import Entry, EnvironmentVariables, File, Layer, SecretFiles, Source
 from astra_core.config.units import (
     Duration,
     Secret,
@@ -17,7 +19,9 @@ from astra_core.config.units import (
 
 __all__ = [
     "REQUIRED",
+    "Difference",
     "Duration",
+    "Effective",
     "Entry",
     "EnvironmentVariables",
     "File",
@@ -27,13 +31,17 @@ __all__ = [
     "Problem",
     "Row",
     "Secret",
+    "SecretFiles",
     "Section",
     "Size",
     "Source",
     "describe",
+    "differences",
+    "effective",
     "format_duration",
     "format_size",
     "hot",
+    "json_schema",
     "keys_of",
     "load",
     "markdown",

@@ -9,31 +9,45 @@ ours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+import re
+import tomllib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from astra_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["line_of", "parse"]
+__all__ = ["FORMATS", "line_of", "parse"]
+
+FORMATS: Final = MappingProxyType({".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".toml": "TOML"})
+"""The ends of file names that are read, and the language of each."""
+_TOML_LINE: Final = re.compile(r"\(at line (\d+)")
+_TOML_TABLE: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
+_TOML_KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=")
 
 
-def parse(content: bytes, *, origin: str) -> Mapping[Any, Any]:
-    """Return the mapping that YAML `content` holds, {} when it is empty.
+class _TwiceError(ValueError):
+    """A key stands twice in one JSON object."""
+
+
+def parse(content: bytes, *, origin: str, language: str = "YAML") -> Mapping[Any, Any]:
+    """Return the mapping that `content` holds, {} when it is empty.
 
     ConfigError names `origin` and, where the parser knows it, the line. The parser's own words are left out where
     they quote the file, which may hold a secret.
     """
     from dynaconf.base import Settings  # costs 0.1 s and reads the process's variables: never at import
     from dynaconf.loaders.base import BaseLoader
-    from dynaconf.vendor.ruamel import yaml
 
     try:
         # The line feed keeps dynaconf from taking a text that ends in ".yaml" for the name of a file.
         text = content.decode("utf-8") + "\n"
+        read = _readers()[language]
         blank = Settings(dynaconf_skip_loaders=True, dynaconf_skip_validators=True)
-        loader = BaseLoader(blank, "_envless", "yaml", (".yaml",), yaml.safe_load, yaml.safe_load)
+        loader = BaseLoader(blank, "_envless", language.lower(), tuple(FORMATS), read, read)
         tree = loader.get_source_data([text]).get(text)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -41,7 +55,8 @@ def parse(content: bytes, *, origin: str) -> Mapping[Any, Any]:
     except RecursionError:
         raise ConfigError([f"{origin}: is nested too deep to be settings"]) from None
     except Exception as error:
-        raise ConfigError([_broken(error, origin, lines=max(content.count(b"\n", 0, -1) + 1, 1))]) from None
+        lines = max(content.count(b"\n", 0, -1) + 1, 1)
+        raise ConfigError([_broken(error, origin, language, lines=lines)]) from None
     if tree is None or tree == [] or tree == "":
         return {}
     if not isinstance(tree, dict):
@@ -49,7 +64,36 @@ def parse(content: bytes, *, origin: str) -> Mapping[Any, Any]:
     return tree
 
 
-def _broken(error: Exception, origin: str, *, lines: int) -> str:
+def _readers() -> Mapping[str, Callable[[str], Any]]:
+    from dynaconf.vendor.ruamel import yaml
+
+    return {"YAML": yaml.safe_load, "JSON": _json, "TOML": tomllib.loads}
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once) if text.strip() else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _TwiceError
+    return found
+
+
+def _broken(error: Exception, origin: str, language: str, *, lines: int) -> str:
+    if language == "YAML":
+        return _broken_yaml(error, origin, lines=lines)
+    line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+    if found := _TOML_LINE.search(str(error)):
+        line = int(found[1])
+    where = origin if line is None else f"{origin}:{min(line, lines)}"
+    if isinstance(error, _TwiceError):
+        return f"{where}: a key is written twice in one section; remove one of the two"
+    return f"{where}: broken {language}; look at this line and the one above it"
+
+
+def _broken_yaml(error: Exception, origin: str, *, lines: int) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"{origin}:{min(mark.line + 1, lines)}" if mark is not None else origin
     match type(error).__name__:
@@ -71,8 +115,13 @@ def _first_line(error: Exception) -> str:
     return str(getattr(error, "problem", None) or "it ends too early").splitlines()[0]
 
 
-def line_of(content: bytes, path: tuple[str, ...]) -> str:
+def line_of(content: bytes, path: tuple[str, ...], *, language: str = "YAML") -> str:
     """Return `:12` when the key at `path` stands in line 12, "" when it is not found. Parses again: for messages."""
+    return _toml_line(content, path) if language == "TOML" else _node_line(content, path)
+
+
+def _node_line(content: bytes, path: tuple[str, ...]) -> str:
+    """JSON is YAML too, as far as lines are concerned."""
     from dynaconf.vendor.ruamel import yaml
 
     try:
@@ -88,3 +137,23 @@ def line_of(content: bytes, path: tuple[str, ...]) -> str:
         line = f":{found[0].start_mark.line + 1}"
         node = found[1]
     return line
+
+
+def _toml_line(content: bytes, path: tuple[str, ...]) -> str:
+    """Find the key by its table header and name, the nearest table above it otherwise; tomllib tells no lines."""
+    table: tuple[str, ...] = ()
+    nearest, depth = "", 0
+    for number, text in enumerate(content.decode("utf-8").splitlines(), start=1):
+        if header := _TOML_TABLE.fullmatch(text):
+            here = table = _toml_names(header[1])
+        elif key := _TOML_KEY.match(text):
+            here = (*table, *_toml_names(key[1]))
+        else:
+            continue
+        if here == path[: len(here)] and len(here) > depth:
+            nearest, depth = f":{number}", len(here)
+    return nearest
+
+
+def _toml_names(dotted: str) -> tuple[str, ...]:
+    return tuple(name.strip().strip("\"'") for name in dotted.split("."))

@@ -86,7 +86,7 @@ class _Candidate(Generic[T]):
         if key is not None:
             self._assign(layer, entry, key, value)
         elif path not in self.sections:
-            self._refuse(layer, entry, path, f"unknown key; {_suggest(path, self.keys, layer)}")
+            self._refuse(layer, entry, path, self._unknown(layer, path))
         elif isinstance(value, Mapping):
             for name, below in value.items():
                 self.take(layer, entry, (*path, str(name)), below)
@@ -96,6 +96,14 @@ class _Candidate(Generic[T]):
             )
         elif value is not None:  # a section whose keys are all commented out reads as None
             self._refuse(layer, entry, path, "is a section: write its keys below it, indented")
+
+    def _unknown(self, layer: Layer, path: Path) -> str:
+        name = ".".join(path)
+        if now := self.schema.renamed.get(name):
+            return f"is called {layer.spell(now)} now; write that instead"
+        if why := self.schema.removed.get(name):
+            return f"is no longer a setting ({why}); remove it"
+        return f"unknown key; {_suggest(path, self.keys, layer)}"
 
     def _assign(self, layer: Layer, entry: Entry, key: Key, raw: object) -> None:
         self.origins[key.path] = entry.origin

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations of a struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Union, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypedDict, Union, Unpack
 
 import msgspec
 
@@ -61,7 +62,14 @@ class Problem:
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of keys, or of sections. Subclass it with `frozen=True, kw_only=True`."""
+    """A group of keys, or of sections. Subclass it with `frozen=True, kw_only=True`.
+
+    The outermost one tells of keys that files may still hold: `renamed` maps an old key to its new name, `removed` an
+    old key to the reason, both with their sections: `{"server.timeout": "http.deadline"}`.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
+    removed: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
 
     def check(self, environment: str) -> Iterable[Problem]:
         """Yield what is wrong between keys, named relative to this section; each key alone is in its range already.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-__all__ = ["Entry", "EnvironmentVariables", "File", "Layer", "Source"]
+__all__ = ["Entry", "EnvironmentVariables", "File", "Layer", "SecretFiles", "Source"]
 
 KUBERNETES: Final = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -58,7 +58,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A YAML file, named in origins as its path was given."""
+    """A YAML, JSON or TOML file, by the end of its name; named in origins as its path was given."""
 
     path: Path
     masked: bool = False
@@ -70,9 +70,47 @@ class File:
             content = self.path.read_bytes()
         except OSError as error:
             raise ConfigError([f"{origin}: cannot be read: {error.strerror}"]) from error
-        tree = reader.parse(content, origin=origin)
+        language = reader.FORMATS.get(self.path.suffix)
+        if language is None:
+            raise ConfigError([f"{origin}: is no settings file; its name must end in {', '.join(reader.FORMATS)}"])
+        tree = reader.parse(content, origin=origin, language=language)
         entries = tuple(Entry(path=(str(key),), value=value, origin=origin) for key, value in tree.items())
-        return Layer(entries=entries, masked=self.masked, place=lambda path: reader.line_of(content, path))
+        return Layer(
+            entries=entries, masked=self.masked, place=lambda path: reader.line_of(content, path, language=language)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretFiles:
+    """A folder with a file a key, as Kubernetes and Docker mount secrets: `codes.key` holds the value of that key.
+
+    A line feed at the end is no part of the value. Names that begin with a dot are left alone: Kubernetes keeps the
+    mounted versions there.
+    """
+
+    folder: Path
+
+    def read(self) -> Layer:
+        """Read every file; none of their values is ever shown."""
+        entries: list[Entry] = []
+        problems: list[str] = []
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            raise ConfigError([f"secrets folder {str(self.folder)!r}: cannot be read: {error.strerror}"]) from error
+        for path in paths:
+            try:
+                value = path.read_bytes().decode("utf-8")
+            except OSError as error:
+                problems.append(f"{path}: cannot be read: {error.strerror}")
+            except UnicodeDecodeError:
+                problems.append(f"{path}: is not UTF-8")
+            else:
+                name = tuple(path.name.split("."))
+                entries.append(Entry(path=name, value=value.removesuffix("\n").removesuffix("\r"), origin=str(path)))
+        if problems:
+            raise ConfigError(problems)
+        return Layer(entries=tuple(entries), text=True, masked=True)
 
 
 @dataclass(frozen=True, kw_only=True)

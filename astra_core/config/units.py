@@ -9,7 +9,17 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-__all__ = ["Duration", "Secret", "Size", "format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = [
+    "DURATION_PATTERN",
+    "SIZE_PATTERN",
+    "Duration",
+    "Secret",
+    "Size",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_size",
+]
 
 Duration = Annotated[float, Meta(extra={"unit": "duration"})]
 """Seconds as a float, never negative; written `250ms`, `5s`, `2m`, `24h`, `7d` or a bare number of seconds."""
@@ -37,6 +47,10 @@ _BYTES: Final = {
 }
 _DURATION: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,3})?) ?(ms|s|m|h|d)?")
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?([kmgt]i?b|b)?", re.IGNORECASE)
+DURATION_PATTERN: Final = rf"^\s*{_DURATION.pattern}\s*$"
+"""What `parse_duration` reads, for JSON Schema, whose patterns know no flags and match anywhere in a text."""
+SIZE_PATTERN: Final = r"^\s*[0-9]{1,20}(?:\.[0-9]{1,20})? ?(?:[kKmMgGtT][iI]?[bB]|[bB])?\s*$"
+"""What `parse_size` reads, likewise."""
 _MULTIPLES: Final = {name.lower(): multiple for name, multiple in _BYTES.items()}
 
 

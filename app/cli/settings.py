@@ -1,0 +1,89 @@
+"""`astra settings`: look at settings, and check them, without starting anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.settings import Settings, load_settings
+from astra_core.config import File, differences, effective, json_schema, resolve
+from astra_core.config.load import DEFAULT_ENVIRONMENT
+from astra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from astra_core.config import Loaded
+
+__all__ = ["settings"]
+
+
+def settings(options: argparse.Namespace) -> int:
+    """Run one of the commands; the exit code is 2 when settings cannot be used."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `astra settings show | head` is no error
+    try:
+        {"show": show, "check": check, "schema": schema, "diff": diff}[options.action](options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"astra: settings: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print every effective value with where it came from."""
+    loaded = load_settings(os.environ, environment=options.environment)
+    rows = list(effective(loaded))
+    if options.json:
+        values = {row.key: {"value": row.value, "origin": row.origin} for row in rows}
+        about = {"environment": loaded.environment, "checksum": loaded.checksum}
+        print(json.dumps({**about, "settings": values}, indent=2, ensure_ascii=False))
+        return
+    print(f"# environment {loaded.environment}, checksum {loaded.checksum}")
+    key, value = (max(len(getattr(row, name)) for row in rows) for name in ("key", "value"))
+    value = min(value, 40)
+    for row in rows:
+        print(f"{row.key:<{key}}  {row.value:<{value}}  # {row.origin}")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Load what `serve` would load, or the files named, in their order, over the defaults."""
+    loaded: Loaded[Settings]
+    if options.files:
+        files = [File(path=Path(name), masked=Path(name).name.startswith(".secrets")) for name in options.files]
+        loaded = resolve(Settings, files, environment=options.environment or DEFAULT_ENVIRONMENT)
+    else:
+        loaded = load_settings(os.environ, environment=options.environment)
+    given = sum(origin != "default" for origin in loaded.origins.values())
+    print(f"settings are good: environment {loaded.environment}, {given} keys set, checksum {loaded.checksum}")
+
+
+def schema(options: argparse.Namespace) -> None:
+    """Print the JSON Schema of a settings file."""
+    print(document())
+
+
+def document() -> str:
+    """Return the JSON Schema as text, one key a line, so that a change of it reads well."""
+    return json.dumps(json_schema(Settings, title="Settings of Astra"), indent=2, ensure_ascii=False)
+
+
+def diff(options: argparse.Namespace) -> None:
+    """Print what two environments do not agree on."""
+    old, new = (_alone(name) for name in (options.old, options.new))
+    found = list(differences(old.settings, new.settings))
+    if not found:
+        print(f"{options.old} and {options.new} do not differ")
+        return
+    key = max(len(row.key) for row in found)
+    for row in found:
+        print(f"{row.key:<{key}}  {row.old} -> {row.new}  # {'hot' if row.hot else 'restart'}")
+
+
+def _alone(environment: str) -> Loaded[Any]:
+    """Load an environment with the variables of this one, which may hold what both need."""
+    return load_settings(os.environ, environment=environment)

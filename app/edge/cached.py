@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.edge.redirects import TEMPLATE
 from app.links.entry import PLAIN
-from astra_core.asgi import Layer
+from astra_core.asgi import ROUTE, Layer
 
 if TYPE_CHECKING:
     from app.clicks import Journal
@@ -46,6 +47,7 @@ class CachedRedirects(Layer):
         ):
             return None
         self._mark(scope["path"])
+        scope[ROUTE] = TEMPLATE
         return partial(self._redirect, entry)
 
     async def _redirect(self, entry: Entry, scope: Scope, receive: Receive, send: Send) -> None:

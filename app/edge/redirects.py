@@ -15,7 +15,7 @@ from app.links.entry import (
     TIMED,
 )
 from app.links.repository import FEED, REMAINING
-from astra_core.asgi import Problem, Response
+from astra_core.asgi import ROUTE, Problem, Response
 from astra_core.errors import CommitConflict
 from astra_core.storage.writes import Change, Take
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from astra_core.clock import Clock
     from astra_core.storage.store import Store
 
-__all__ = ["Redirects"]
+__all__ = ["TEMPLATE", "Redirects"]
+
+TEMPLATE = "/{code}"
+"""The route of every redirect, as metrics and logs name it."""
 
 _CODE_PATH = re.compile(r"/[A-Za-z0-9_-]{3,64}", re.ASCII)
 _NO_STORE: Header = (b"cache-control", b"private, no-store")
@@ -89,6 +92,7 @@ class Redirects:
         path = scope["path"]
         if self._look_up(path) is None and (_CODE_PATH.fullmatch(path) is None or is_reserved(path[1:])):
             return self._management(scope, receive, send)
+        scope[ROUTE] = TEMPLATE
         return self._resolved(scope, receive, send)
 
     async def _resolved(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,10 +5,12 @@ from astra_core.asgi.layer import Layer
 from astra_core.asgi.problem import FieldError, Problem, Problems
 from astra_core.asgi.request_id import REQUEST_ID, RequestIds, request_id_of
 from astra_core.asgi.respond import Response
+from astra_core.asgi.route import ROUTE, route_of
 from astra_core.asgi.types import ASGIApp, Header, Message, Receive, Scope, Send
 
 __all__ = [
     "REQUEST_ID",
+    "ROUTE",
     "ASGIApp",
     "Exchange",
     "FieldError",
@@ -23,4 +25,5 @@ __all__ = [
     "Scope",
     "Send",
     "request_id_of",
+    "route_of",
 ]

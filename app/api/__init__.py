@@ -1,6 +1,8 @@
 """HTTP to service and back: the only layer that knows status codes."""
 
+from app.api.admin import AdminGate
 from app.api.application import build_management
+from app.api.figures import MetricsApi
 from app.api.health import HealthApi
 from app.api.links import LinkApi, PageLimits
 from app.api.operations import operations
@@ -9,10 +11,12 @@ from app.api.problems import problem_of
 from app.api.views import LinkViews, ShortUrls
 
 __all__ = [
+    "AdminGate",
     "BodyLimits",
     "HealthApi",
     "LinkApi",
     "LinkViews",
+    "MetricsApi",
     "PageLimits",
     "ShortUrls",
     "build_management",

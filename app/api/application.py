@@ -12,6 +12,7 @@ from starlette.routing import Route, Router
 
 from app.api.answers import json_answer
 from app.api.openapi import document
+from astra_core.asgi import ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ class Management:
         scope["app"] = self
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is not None and scope["method"] in endpoint.methods:
+            scope[ROUTE] = scope["path"]
             await endpoint(scope, receive, send)
         else:
             await self._router(scope, receive, send)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from app.api.admin import AdminGate
     from astra_core.asgi import Response
 
 __all__ = ["Dependency", "HealthApi"]
@@ -31,11 +32,12 @@ class HealthApi:
     """Reports on the process and on each dependency by name. `drain` makes it unready at once.
 
     A dependency that is away makes the service degraded, not unready: known links go on redirecting from memory, and
-    a load balancer that took every node away would end that too.
+    a load balancer that took every node away would end that too. The `gate` keeps the details from strangers.
     """
 
-    def __init__(self, dependencies: Mapping[str, Dependency]) -> None:
+    def __init__(self, dependencies: Mapping[str, Dependency], *, gate: AdminGate) -> None:
         self._dependencies = dependencies
+        self._gate = gate
         self._draining = False
 
     def drain(self) -> None:
@@ -49,9 +51,11 @@ class HealthApi:
     async def ready(self, request: Request) -> Response:
         """`GET /readyz`."""
         states = {name: dict(await look()) for name, look in self._dependencies.items()}
+        ok = all(state["ok"] for state in states.values())
+        if not self._gate.lets_in(request):
+            states = {}
         if self._draining:
             return _json(503, Readiness(status="draining", dependencies=states))
-        ok = all(state["ok"] for state in states.values())
         return _json(200, Readiness(status="ready" if ok else "degraded", dependencies=states))
 
 

@@ -18,7 +18,9 @@ __all__ = ["document"]
 
 _REF = "#/components/schemas/{name}"
 _PROBLEM = "application/problem+json"
+_ADMIN = "admin"
 _PROBLEM_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer."},
     409: {"Retry-After": "Seconds; present while a request with the same Idempotency-Key is being carried out."},
     412: {"ETag": "The version that the link stands at."},
     503: {"Retry-After": "Seconds after which a further try makes sense."},
@@ -43,7 +45,7 @@ def document(operations: Sequence[Operation], *, version: str) -> bytes:
             },
             "servers": [{"url": "/"}],
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": schemas, "securitySchemes": {_ADMIN: {"type": "http", "scheme": "bearer"}}},
         }
     )
 
@@ -57,6 +59,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             **{str(status): _problem(status) for status in operation.problems},
         },
     }
+    if operation.admin:
+        described["security"] = [{}, {_ADMIN: []}]  # a token is asked for where the operator has set one
     if operation.parameters:
         described["parameters"] = [_parameter(one) for one in operation.parameters]
     if operation.body is not None:
@@ -70,7 +74,7 @@ def _answer(operation: Operation, status: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     kind = operation.answers[status]
     if kind is not None:
-        answer["content"] = {"application/json": {"schema": _schema(kind)}}
+        answer["content"] = {media: {"schema": _schema(kind)} for media in operation.produces}
     headers = operation.headers.get(status)
     if headers:
         answer["headers"] = _headers(headers)

@@ -44,6 +44,9 @@ class Operation:
     answers: Mapping[int, Any]
     body: Any = None
     media: tuple[str, ...] = ("application/json",)
+    produces: tuple[str, ...] = ("application/json",)
+    admin: bool = False
+    """A bearer token may stand before it."""
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
     headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)

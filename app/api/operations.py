@@ -11,6 +11,7 @@ from app.domain import LinkState
 from app.domain.rules import REDIRECT_STATUSES
 
 if TYPE_CHECKING:
+    from app.api.figures import MetricsApi
     from app.api.health import HealthApi
     from app.api.links import LinkApi
 
@@ -72,7 +73,7 @@ _REDIRECT = Operation(
 )
 
 
-def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
+def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[Operation, ...]:
     """Return the table, bound to the handlers."""
     limit = Parameter(
         name="limit",
@@ -185,6 +186,18 @@ def operations(links: LinkApi, health: HealthApi) -> tuple[Operation, ...]:
             name="readiness",
             summary="Whether traffic should come here, and the state of each dependency.",
             answers={200: Readiness, 503: Readiness},
+            admin=True,
+        ),
+        Operation(
+            method="GET",
+            path="/metrics",
+            handler=metrics.scrape,
+            name="metrics",
+            summary="The figures of the whole service, in Prometheus' text format, or OpenMetrics when asked.",
+            answers={200: str},
+            produces=("text/plain", "application/openmetrics-text"),
+            admin=True,
+            problems=(401,),
         ),
         _REDIRECT,
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.api import (
+    AdminGate,
     BodyLimits,
     HealthApi,
     LinkApi,
     LinkViews,
+    MetricsApi,
     PageLimits,
     ShortUrls,
     build_management,
@@ -115,8 +117,12 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
             max_batch=settings.links.max_batch,
         ),
     )
-    health = HealthApi(dependencies(store, (reads, writes), follower, resolver, journal, counter, clock=clock))
-    management = build_management(operations(link_api, health), version=__version__)
+    gate = AdminGate(settings.server.admin_token)
+    health = HealthApi(
+        dependencies(store, (reads, writes), follower, resolver, journal, counter, clock=clock), gate=gate
+    )
+    metrics_api = MetricsApi(_render, gate=gate)
+    management = build_management(operations(link_api, health, metrics_api), version=__version__)
     redirects = Redirects(
         management,
         resolver=resolver,
@@ -185,3 +191,7 @@ def _rules(settings: Settings) -> LinkRules:
         max_url=settings.links.max_url,
         redirect_status=settings.links.redirect_status,
     )
+
+
+async def _render(accept: str) -> tuple[str, bytes]:
+    return "text/plain", b""

@@ -7,12 +7,12 @@ from app.settings.sections import (
     Clicks,
     Codes,
     Links,
-    Log,
     Server,
     Settings,
     Store,
     load_settings,
 )
+from app.settings.telemetry import Log, Metrics, Tracing
 
 __all__ = [
     "ENVIRONMENTS",
@@ -23,11 +23,13 @@ __all__ = [
     "Codes",
     "Links",
     "Log",
+    "Metrics",
     "Protection",
     "Retry",
     "Safeguards",
     "Server",
     "Settings",
     "Store",
+    "Tracing",
     "load_settings",
 ]

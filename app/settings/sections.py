@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from app.settings.policies import Protection, Safeguards
+from app.settings.telemetry import Log, Metrics, Tracing
 from astra_core.config import Duration, Loaded, Problem, Secret, Section, Size, hot, load, restart
 
-__all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Log", "Server", "Settings", "Store", "load_settings"]
+__all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Server", "Settings", "Store", "load_settings"]
 
 ENVIRONMENTS: Final = ("development", "staging", "production", "test")
 """The environments that exist without a settings folder; with one, each has its file."""
@@ -51,9 +52,20 @@ class Server(Section, frozen=True, kw_only=True):
             le=600,
         ),
     ] = 3.0
+    admin_token: Annotated[
+        Secret | None,
+        restart("Opens `/metrics` and the details of `/readyz`, as `Authorization: Bearer TOKEN`; null: open to all."),
+    ] = None
 
     def check(self, environment: str) -> Iterable[Problem]:
-        """A batch holds many links, so its limit is never the smaller one."""
+        """A batch holds many links, so its limit is never the smaller one; production shows strangers no figures."""
+        if self.admin_token is None and environment == "production":
+            yield Problem(
+                key="admin_token",
+                text="production needs it; set ASTRA_SERVER__ADMIN_TOKEN to a long random text (openssl rand -hex 32)",
+            )
+        elif self.admin_token is not None and not _TOKEN.fullmatch(self.admin_token.reveal()):
+            yield Problem(key="admin_token", text="must be 16 or more of A-Z a-z 0-9 - . _ ~ + / and = at its end")
         if self.max_batch_body < self.max_body:
             yield Problem(
                 key="max_batch_body", text="must not be below server.max_body; raise it", others=("max_body",)
@@ -208,12 +220,6 @@ class Clicks(Section, frozen=True, kw_only=True):
             yield Problem(key="quota", text=text, others=("segment_size",))
 
 
-class Log(Section, frozen=True, kw_only=True):
-    """What is logged."""
-
-    level: Annotated[Literal["debug", "info", "warning", "error"], hot("Least level that is logged.")] = "info"
-
-
 class Settings(Section, frozen=True, kw_only=True):
     """All settings of the shortener."""
 
@@ -224,6 +230,8 @@ class Settings(Section, frozen=True, kw_only=True):
     cache: Cache = msgspec.field(default_factory=Cache)
     clicks: Clicks = msgspec.field(default_factory=Clicks)
     log: Log = msgspec.field(default_factory=Log)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    tracing: Tracing = msgspec.field(default_factory=Tracing)
     http: Protection = msgspec.field(default_factory=Protection)
 
     def check(self, environment: str) -> Iterable[Problem]:
@@ -267,10 +275,13 @@ def load_settings(
         folder=folder,
         environment=environment,
         environments=ENVIRONMENTS,
+        others=("hypercorn.toml",),
         ignore={*ignore, *(name for name in environ if name.startswith("ASTRA_TEST_"))},
     )
 
 
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
+"""A bearer token (RFC 6750, section 2.1), long enough not to be guessed."""
 _HOST: Final = re.compile(r"[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\]")
 
 

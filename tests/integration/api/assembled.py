@@ -6,7 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.api import BodyLimits, HealthApi, LinkApi, LinkViews, PageLimits, ShortUrls, build_management, operations
+from app.api import (
+    AdminGate,
+    BodyLimits,
+    HealthApi,
+    LinkApi,
+    LinkViews,
+    MetricsApi,
+    PageLimits,
+    ShortUrls,
+    build_management,
+    operations,
+)
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
 from app.edge import Drain, Redirects, build_edge
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
     from astra_core.storage import Page, Query, Record
     from astra_core.storage.writes import Write
 
-__all__ = ["Assembled", "FaultyStore", "assemble"]
+__all__ = ["Assembled", "FaultyStore", "assemble", "no_figures"]
 
 
 class FaultyStore(MemoryStore):
@@ -85,6 +96,11 @@ class Assembled(Served):
     clock: FakeClock = field(repr=False)
 
 
+async def no_figures(accept: str) -> tuple[str, bytes]:
+    """Stand where the metrics are rendered."""
+    return "text/plain", b""
+
+
 @asynccontextmanager
 async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembled]:
     """Build and open it; `block` codes are at hand at a time."""
@@ -104,7 +120,9 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     )
     pool = BlockingPool("journal", threads=1, queue=10)
     journal = Journal(folder / "journal", segment_size=64 * 1024, quota=2**20, clock=clock, pool=pool)
-    management = build_management(operations(api, HealthApi({})), version="0")
+    gate = AdminGate(None)
+    table = operations(api, HealthApi({}, gate=gate), MetricsApi(no_figures, gate=gate))
+    management = build_management(table, version="0")
     redirects = Redirects(
         management, resolver=resolver, journal=journal, store=store, problems=problems, clock=clock, max_age=0.0
     )

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from app.api import (
+    AdminGate,
     BodyLimits,
     HealthApi,
     LinkApi,
     LinkViews,
+    MetricsApi,
     PageLimits,
     ShortUrls,
     build_management,
@@ -34,6 +36,7 @@ from astra_core.keyed import BlockingPool
 from astra_core.resilience import Deadlines, Sweep
 from astra_core.storage import MemoryStore, guarded
 from astra_core.testing import FaultProxy
+from tests.integration.api.assembled import no_figures
 from tests.integration.api.served import client_of
 from tests.integration.faults.policies import DEADLINE, store_guard
 from tests.integration.faults.remote_store import RemoteStore, StoreServer
@@ -98,7 +101,9 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
     await codes.open()
     await journal.open()
     await follower.open()
-    management = build_management(operations(_api(store, links, codes, resolver), HealthApi({})), version="0")
+    gate = AdminGate(None)
+    api, health = _api(store, links, codes, resolver), HealthApi({}, gate=gate)
+    management = build_management(operations(api, health, MetricsApi(no_figures, gate=gate)), version="0")
     redirects = Redirects(
         management, resolver=resolver, journal=journal, store=store, problems=problems, clock=clock, max_age=0.0
     )

@@ -18,7 +18,8 @@ from astra_core.config import describe, markdown
 from astra_core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-BASE_URL = {"ASTRA_LINKS__BASE_URL": "https://exa.mp/"}
+TOKEN = {"ASTRA_SERVER__ADMIN_TOKEN": "0123456789abcdef"}
+BASE_URL = {**TOKEN, "ASTRA_LINKS__BASE_URL": "https://exa.mp/"}
 
 
 def problem(environ: dict[str, str], environment: str = "test") -> str:
@@ -87,14 +88,25 @@ def test_what_the_test_suite_is_told_is_no_setting() -> None:
 
 def test_production_without_a_base_url_is_refused() -> None:
     """The one line names the variable to set."""
-    assert problem({}, "production") == (
+    assert problem(TOKEN, "production") == (
         "links.base_url (default): production needs it; set ASTRA_LINKS__BASE_URL=https://your.domain"
     )
+
+
+def test_production_shows_strangers_no_figures() -> None:
+    """Without a token for /metrics it does not start, and the line says how to make one."""
+    said = problem({"ASTRA_LINKS__BASE_URL": "https://exa.mp/"}, "production")
+    assert said.startswith("server.admin_token (default): production needs it; set ASTRA_SERVER__ADMIN_TOKEN")
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
+        ("SERVER__ADMIN_TOKEN", "short", "must be 16 or more of"),
+        ("SERVER__ADMIN_TOKEN", "with spaces in between", "must be 16 or more of"),
+        ("TRACING__ENDPOINT", "localhost:4318", "such as http://localhost:4318"),
+        ("TRACING__ENDPOINT", "http://me:hunter2@otel:4318", "no credentials, query or fragment"),
+        ("TRACING__HEADERS", "hunter2", "must be name=value"),
         ("STORE__URL", "mongodb://me:hunter2@db/astra", "not built yet"),
         ("STORE__URL", "sqlite:", "needs the path"),
         ("STORE__URL", "sqlite:///data/astra.db", "without slashes for a host"),

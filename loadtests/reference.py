@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from astra_core.asgi import Receive, Scope, Send
 
-__all__ = ["LOCATION", "PATH", "bare_echo", "bare_redirect", "nothing", "raw_redirect"]
+__all__ = ["LOCATION", "PATH", "bare_echo", "bare_redirect", "nothing", "raw_redirect", "redirect"]
 
 LOCATION = "https://example.com/a/page?with=a&query=of+some+length"
 """Where every redirect of a load test leads; its WHATWG `href` is itself."""
@@ -47,7 +47,8 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"lifespan.{phase}.complete"})
 
 
-async def _redirect(request: Request) -> RedirectResponse:
+async def redirect(request: Request) -> RedirectResponse:
+    """Answer with the redirect, as an endpoint of Starlette does."""
     return RedirectResponse(LOCATION, status_code=302)
 
 
@@ -55,7 +56,7 @@ async def _echo(request: Request) -> JSONResponse:
     return JSONResponse(await request.json(), status_code=201)
 
 
-bare_redirect = Starlette(routes=[Route("/{code}", _redirect)])
+bare_redirect = Starlette(routes=[Route("/{code}", redirect)])
 """One route, one redirect, no middleware of its own, no look-up: the reference of the bars."""
 
 bare_echo = Starlette(routes=[Route("/v1/links", _echo, methods=["POST"])])

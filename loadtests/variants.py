@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["BARE", "ECHO", "OURS", "RAW", "REDIRECTS", "Variant", "chosen"]
+__all__ = ["BARE", "ECHO", "INSTRUMENTED", "OURS", "RAW", "REDIRECTS", "Variant", "chosen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,11 @@ class Variant:
 OURS = Variant(name="ours", target="app:asgi", shortener=True)
 BARE = Variant(name="bare", target="loadtests.reference:bare_redirect")
 RAW = Variant(name="raw", target="loadtests.reference:raw_redirect")
+INSTRUMENTED = Variant(name="instrumented", target="loadtests.instrumented:instrumented_redirect")
+"""Bare Starlette with prometheus-fastapi-instrumentator and opentelemetry-instrumentation-asgi, for comparison."""
 ECHO = Variant(name="echo", target="loadtests.reference:bare_echo")
 
-REDIRECTS: Mapping[str, Variant] = {variant.name: variant for variant in (OURS, BARE, RAW)}
+REDIRECTS: Mapping[str, Variant] = {variant.name: variant for variant in (OURS, BARE, RAW, INSTRUMENTED)}
 """Applications that answer redirects."""
 
 

@@ -3,7 +3,8 @@
 from astra_core.config.describe import Row, describe, markdown
 from astra_core.config.explain import Difference, Effective, differences, effective
 from astra_core.config.json_schema import json_schema
-from astra_core.config.load import load
+from astra_core.config.load import folders_of, load
+from astra_core.config.reload import Reloader
 from astra_core.config.resolve import Loaded, resolve
 from astra_core.config.schema import REQUIRED, Key, Problem, Section, hot, keys_of, restart
 from astra_core.config.sources import Entry, EnvironmentVariables, File, Layer, SecretFiles, Source
@@ -16,6 +17,7 @@ from astra_core.config.units import (
     parse_duration,
     parse_size,
 )
+from astra_core.config.watch import FolderWatch, WatchedSource, follow_source
 
 __all__ = [
     "REQUIRED",
@@ -25,19 +27,24 @@ __all__ = [
     "Entry",
     "EnvironmentVariables",
     "File",
+    "FolderWatch",
     "Key",
     "Layer",
     "Loaded",
     "Problem",
+    "Reloader",
     "Row",
     "Secret",
     "SecretFiles",
     "Section",
     "Size",
     "Source",
+    "WatchedSource",
     "describe",
     "differences",
     "effective",
+    "folders_of",
+    "follow_source",
     "format_duration",
     "format_size",
     "hot",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from astra_core.config.resolve import value_at
 from astra_core.config.schema import Section, keys_of
 from astra_core.config.units import Secret
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from astra_core.config.resolve import Loaded
-    from astra_core.config.schema import Key
 
 __all__ = ["Difference", "Effective", "differences", "effective"]
 
@@ -39,23 +39,16 @@ class Difference:
 def effective(loaded: Loaded[Any]) -> Iterator[Effective]:
     """Yield every key of `loaded`, in the order of its schema."""
     for key in keys_of(type(loaded.settings)):
-        value = key.show(_value(loaded.settings, key))
+        value = key.show(value_at(loaded.settings, key.path))
         yield Effective(key=key.name, value=value, origin=loaded.origins[key.name])
 
 
 def differences(old: Section, new: Section) -> Iterator[Difference]:
     """Yield the keys whose values differ; both are of one schema. Of a secret that differs no part is shown."""
     for key in keys_of(type(old)):
-        before, after = _value(old, key), _value(new, key)
+        before, after = value_at(old, key.path), value_at(new, key.path)
         if before != after:
             shown = key.show(after)
             if isinstance(before, Secret) and isinstance(after, Secret):
                 shown += " (another one)"
             yield Difference(key=key.name, old=key.show(before), new=shown, hot=key.hot)
-
-
-def _value(settings: Section, key: Key) -> Any:
-    value: Any = settings
-    for name in key.path:
-        value = getattr(value, name)
-    return value

@@ -16,7 +16,7 @@ from astra_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["DEFAULT_ENVIRONMENT", "DEFAULT_FOLDER", "load"]
+__all__ = ["DEFAULT_ENVIRONMENT", "DEFAULT_FOLDER", "folders_of", "load"]
 
 DEFAULT_FOLDER: Final = Path("settings")
 DEFAULT_ENVIRONMENT: Final = "development"
@@ -66,6 +66,13 @@ def load(
     reserved = {f"{prefix}_ENV", f"{prefix}_SETTINGS", f"{prefix}_SECRETS", *ignore}
     variables = EnvironmentVariables(environ=environ, prefix=prefix, reserved=reserved)
     return resolve(schema, [*files, *mounted, variables, *above], environment=name)
+
+
+def folders_of(*, environ: Mapping[str, str], folder: Path | None = None, prefix: str = "ASTRA") -> tuple[Path, ...]:
+    """Return the folders that `load` reads, of the same arguments, whether they are there or not."""
+    chosen = folder or Path(environ.get(f"{prefix}_SETTINGS") or DEFAULT_FOLDER)
+    secrets = environ.get(f"{prefix}_SECRETS")
+    return (chosen, Path(secrets)) if secrets else (chosen,)
 
 
 def _present(folder: Path, *, needed: bool) -> set[str] | None:

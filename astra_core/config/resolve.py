@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from astra_core.config.sources import Entry, Layer, Source
 
-__all__ = ["Loaded", "resolve"]
+__all__ = ["Loaded", "hold_back", "resolve", "value_at"]
 
 T = TypeVar("T", bound=Section)
 Path = tuple[str, ...]
@@ -66,6 +66,42 @@ def resolve(schema: type[T], sources: Sequence[Source], *, environment: str) -> 
             {key.name: candidate.origins.get(path, DEFAULT) for path, key in candidate.keys.items()}
         ),
     )
+
+
+def hold_back(new: Loaded[T], old: Loaded[T]) -> tuple[Loaded[T], tuple[str, ...]]:
+    """Return `new` with every key that needs a restart as it is in `old`, and the names of those that differ.
+
+    ConfigError when the hot keys of the one do not go with the others of the other.
+    """
+    keys = {key.path: key for key in keys_of(type(old.settings))}
+    waiting = {path: value_at(old.settings, path) for path, key in keys.items() if not key.hot}
+    pending = tuple(keys[path].name for path, value in waiting.items() if value != value_at(new.settings, path))
+    if not pending:
+        return new, ()
+    values = {path: value_at(new.settings, path) for path in keys} | waiting
+    settings = _assemble(type(new.settings), (), values)
+    problems = [
+        f"{problem.key}: {problem.text} (of {', '.join(pending)} the old value holds until a restart)"
+        for problem in _check(settings, "", new.environment)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    origins = {**new.origins, **{name: old.origins[name] for name in pending}}
+    loaded = Loaded(
+        settings=settings,
+        checksum=_checksum(keys, values),
+        environment=new.environment,
+        origins=MappingProxyType(origins),
+    )
+    return loaded, pending
+
+
+def value_at(settings: Section, path: Path) -> Any:
+    """Return the value of the key at `path`."""
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value
 
 
 class _Candidate(Generic[T]):

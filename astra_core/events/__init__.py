@@ -11,8 +11,11 @@ from astra_core.events.breaker import (
 from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
 from astra_core.events.listeners import Listener, Listeners
+from astra_core.events.pool import PoolWaited
 from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
+from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
 from astra_core.events.sqlite import GroupCommitted, WriterContended
+from astra_core.events.store import StoreCalled
 
 __all__ = [
     "BreakerClosed",
@@ -29,7 +32,12 @@ __all__ = [
     "LimitChanged",
     "Listener",
     "Listeners",
+    "PoolWaited",
     "RetryGivenUp",
     "RetryScheduled",
+    "SettingsRefused",
+    "SettingsReloaded",
+    "SettingsUnchanged",
+    "StoreCalled",
     "WriterContended",
 ]

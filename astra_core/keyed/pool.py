@@ -9,11 +9,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astra_core.errors import Overloaded
+from astra_core.events import PoolWaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from astra_core.clock import Clock
+    from astra_core.events import Listener
 
 __all__ = ["BlockingPool"]
 
@@ -41,16 +43,27 @@ class BlockingPool:
 
     Threads start when first needed, never those of the loop's default executor. They are not daemons, so a call is
     never torn at interpreter exit; an idle thread leaves within a second of it. For callers of one event loop.
+    `listeners` hear `PoolWaited` of each call that ended.
     """
 
-    def __init__(self, name: str, *, threads: int, queue: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        queue: int,
+        clock: Clock | None = None,
+        listeners: Listener | None = None,
+    ) -> None:
         if threads < 1 or queue < 0:
             raise ValueError("a pool needs at least one thread and a queue of 0 or more")
         self.name = name
         self.limit = threads + queue
         self.max_wait = 0.0
         """The longest that a call waited for a thread, in seconds."""
-        self._size = threads
+        self.size = threads
+        """Threads that it may have."""
+        self._listeners = listeners
         self._monotonic = clock.monotonic if clock else time.monotonic
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -62,6 +75,11 @@ class BlockingPool:
     def waiting(self) -> int:
         """Calls that wait for a thread."""
         return 0 if self._closed else self._jobs.qsize()
+
+    @property
+    def threads(self) -> int:
+        """Threads that it has."""
+        return len(self._threads)
 
     @property
     def in_use(self) -> int:
@@ -80,11 +98,11 @@ class BlockingPool:
         if self._closed:
             raise Overloaded(f"pool {self.name} is closed and", limit=0)
         if self._outstanding >= self.limit:
-            raise Overloaded(f"pool {self.name}", limit=self.limit - self._size)
+            raise Overloaded(f"pool {self.name}", limit=self.limit - self.size)
         loop = asyncio.get_running_loop()
         job = _Job(call, args, loop, self._monotonic())
         self._outstanding += 1
-        if self._outstanding > len(self._threads) < self._size:
+        if self._outstanding > len(self._threads) < self.size:
             self._start_thread()
         self._jobs.put(job)
         if deadline is None:
@@ -147,6 +165,8 @@ class BlockingPool:
         self._outstanding -= 1
         if waited > self.max_wait:
             self.max_wait = waited
+        if self._listeners is not None:
+            self._listeners(PoolWaited(self.name, waited))
         if not job.future.done():
             if error is None:
                 job.future.set_result(result)

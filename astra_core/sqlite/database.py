@@ -66,6 +66,19 @@ class Database:
         self._watch: sqlite3.Connection | None = None
         self._fallback = 0
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds in force; replace them while it runs, and calls that begin from then on keep the new ones."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, new: Limits) -> None:
+        self._limits = new
+        if self._writer is not None:
+            self._writer.limits = new
+        if self._readers is not None:
+            self._readers.limits = new
+
     def __repr__(self) -> str:
         return f"Database({str(self.path)!r}, {self._writer.state() if self._writer else 'closed'})"
 

@@ -60,7 +60,7 @@ class Readers:
     ) -> None:
         self._path = path
         self._pool = pool
-        self._limits = limits
+        self.limits = limits
         self._random = random
         self._monotonic = monotonic
         self._connect = connect
@@ -73,7 +73,7 @@ class Readers:
         if self._closed:
             raise StoreUnavailable(f"{self._path}: the store is closed")
         try:
-            return await self._pool.run(self._read, work, deadline=self._limits.deadline)
+            return await self._pool.run(self._read, work, deadline=self.limits.deadline)
         except TimeoutError as error:
             raise StoreUnavailable(f"{self._path}: the read did not end in time") from error
         except Overloaded as error:
@@ -87,7 +87,7 @@ class Readers:
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         reader: _Reader | None = None
-        end = self._monotonic() + self._limits.read
+        end = self._monotonic() + self.limits.read
         try:
             while True:
                 try:
@@ -97,7 +97,7 @@ class Readers:
                 except sqlite3.OperationalError as error:  # a lock is met only while the file is opened or closed
                     if not is_busy(error) or self._monotonic() >= end:
                         raise
-                    self._pause(self._random.uniform(*self._limits.retry))
+                    self._pause(self._random.uniform(*self.limits.retry))
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
         finally:

@@ -36,7 +36,7 @@ class Writer:
         self._name = name
         self._group = group
         self._pool = pool
-        self._limits = limits
+        self.limits = limits
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Unit] = deque()
@@ -53,8 +53,8 @@ class Writer:
         """Return what `work` returned, once that is durable. Raises what it raised, or `StoreUnavailable`."""
         if self._closed:
             raise StoreUnavailable(f"{self._name}: the store is closed")
-        if len(self._queue) >= self._limits.queue:
-            full = Overloaded(f"the writer of {self._name}", limit=self._limits.queue)
+        if len(self._queue) >= self.limits.queue:
+            full = Overloaded(f"the writer of {self._name}", limit=self.limits.queue)
             raise StoreUnavailable(f"{self._name}: {len(self._queue)} commits wait already") from full
         unit = Unit(work, self._loop.create_future())
         unit.timer = self._loop.call_later(deadline, self._expire, unit)
@@ -94,7 +94,7 @@ class Writer:
         if self._idle is not None:
             self._idle.cancel()
         if not self._closed:
-            self._idle = self._loop.call_later(self._limits.idle, self._rest)
+            self._idle = self._loop.call_later(self.limits.idle, self._rest)
 
     def _rest(self) -> None:
         """Queue a checkpoint as if it were a drain, so that it never runs beside one."""

@@ -9,10 +9,11 @@ from astra_core.storage.guarded import (
 )
 from astra_core.storage.history import Event, History, Message
 from astra_core.storage.memory import MemoryStore
+from astra_core.storage.observed import observed
 from astra_core.storage.records import Collection, Index, Page, Query, Record
 from astra_core.storage.sqlite import SqliteStore
 from astra_core.storage.store import Store
-from astra_core.storage.urls import StoreEngine, store_from_url
+from astra_core.storage.urls import StoreEngine, limit_store, store_from_url
 from astra_core.storage.writes import (
     Add,
     Append,
@@ -58,6 +59,8 @@ __all__ = [
     "Take",
     "Write",
     "guarded",
+    "limit_store",
+    "observed",
     "store_from_url",
     "store_is_failing",
     "store_said_nothing",

@@ -82,6 +82,15 @@ class SqliteStore:
             connect=connect,
         )
 
+    @property
+    def limits(self) -> Limits:
+        """See `Database.limits`."""
+        return self.database.limits
+
+    @limits.setter
+    def limits(self, new: Limits) -> None:
+        self.database.limits = new
+
     def __repr__(self) -> str:
         return f"SqliteStore({self.database!r})"
 

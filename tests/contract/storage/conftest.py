@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from astra_core.clock import SystemClock
+from astra_core.events import Listeners
 from astra_core.keyed import BlockingPool
 from astra_core.resilience import (
     BreakerParameters,
@@ -26,6 +28,7 @@ from astra_core.storage import (
     MemoryStore,
     SqliteStore,
     guarded,
+    observed,
     store_is_failing,
     store_said_nothing,
     wrote_nothing,
@@ -62,6 +65,10 @@ async def open_store(kind: str, folder: Path) -> AsyncIterator[AnyStore]:
         async with open_store(kind.removeprefix("guarded "), folder) as unguarded:
             policy = every_policy()
             yield guarded(unguarded, reads=policy, writes=policy)
+        return
+    if kind.startswith("observed "):
+        async with open_store(kind.removeprefix("observed "), folder) as unobserved:
+            yield observed(unobserved, name=kind, listener=Listeners(), clock=SystemClock())
         return
     if kind == "remote":
         async with open_store("memory", folder) as served, StoreServer(served) as server:
@@ -109,7 +116,7 @@ def every_policy() -> Policy:
     )
 
 
-@pytest.fixture(params=["memory", "sqlite", "guarded memory", "guarded sqlite", "remote"])
+@pytest.fixture(params=["memory", "sqlite", "guarded memory", "guarded sqlite", "observed memory", "remote"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyStore]:
     """An open, empty store of each kind."""
     async with open_store(request.param, tmp_path) as opened:

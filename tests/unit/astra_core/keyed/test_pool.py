@@ -12,6 +12,7 @@ import pytest
 
 import astra_core
 from astra_core.errors import Overloaded
+from astra_core.events import PoolWaited
 from astra_core.keyed import BlockingPool
 from astra_core.testing import FakeClock
 
@@ -51,6 +52,22 @@ async def test_one_more_than_threads_and_queue_is_refused() -> None:
     assert await asyncio.gather(*calls) == [True] * 3
     assert (pool.in_use, pool.waiting) == (0, 0)
     assert await pool.run(gate.wait) is True
+    await pool.close()
+
+
+async def test_listeners_hear_how_long_a_call_waited() -> None:
+    """Each call that ended is told with the pool's name; the one that found no free thread has waited."""
+    clock, heard = FakeClock(), list[object]()
+    pool, gate = BlockingPool("db", threads=1, queue=5, clock=clock, listeners=heard.append), threading.Event()
+    first = asyncio.create_task(pool.run(gate.wait))
+    await until(lambda: pool.in_use == 1)
+    second = asyncio.create_task(pool.run(gate.wait))
+    await until(lambda: pool.waiting == 1)
+    assert (pool.size, pool.threads) == (1, 1)
+    clock.advance(3.0)
+    gate.set()
+    await asyncio.gather(first, second)
+    assert heard == [PoolWaited("db", 0.0), PoolWaited("db", 3.0)]
     await pool.close()
 
 

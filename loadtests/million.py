@@ -28,6 +28,7 @@ import uvloop
 from app.links import LinkRepository, Resolver
 from app.main import compose
 from astra_core.clock import SystemClock
+from astra_core.config import as_loaded
 from loadtests.driving import Stopwatch
 from loadtests.figures import Figure, Report, at_most, progress
 from loadtests.lifespan import lifespan
@@ -144,7 +145,7 @@ async def lifespans(folders: dict[str, Path], options: argparse.Namespace) -> li
         for name in order.sample(sorted(found), 2):
             settings = settings_of(OURS, folders[name])
             began = time.perf_counter()
-            async with lifespan(compose(settings)):
+            async with lifespan(compose(as_loaded(settings))):
                 found[name].append((time.perf_counter() - began) * _MILLISECONDS)
     return [
         *(Figure(f"lifespan.{name}", "ms", quartiles(values)) for name, values in found.items()),

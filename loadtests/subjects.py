@@ -83,7 +83,7 @@ async def opened(variant: Variant, folder: Path) -> AsyncIterator[Subject]:
         yield Subject(variant, getattr(importlib.import_module(module), name), PATH)
         return
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
-    app = compose(load_settings(variant.environ(folder)).settings)
+    app = compose(load_settings(variant.environ(folder)))
     async with lifespan(app):
         made = await call(app, "POST", "/v1/links", {"url": LOCATION})
         if made.status != 201:

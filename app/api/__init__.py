@@ -4,6 +4,7 @@ from app.api.admin import AdminGate
 from app.api.application import build_management
 from app.api.figures import MetricsApi
 from app.api.health import HealthApi
+from app.api.in_force import IN_FORCE, Current, InForce
 from app.api.links import LinkApi, PageLimits
 from app.api.operations import operations
 from app.api.payload import BodyLimits
@@ -11,9 +12,12 @@ from app.api.problems import problem_of
 from app.api.views import LinkViews, ShortUrls
 
 __all__ = [
+    "IN_FORCE",
     "AdminGate",
     "BodyLimits",
+    "Current",
     "HealthApi",
+    "InForce",
     "LinkApi",
     "LinkViews",
     "MetricsApi",

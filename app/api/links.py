@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from app.api.answers import json_answer
 from app.api.conditions import etag_of, if_match, receipt_of
+from app.api.in_force import in_force
 from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink, RawBatch
 from app.api.payload import decode, read_json
 from app.api.problems import problem_of, refuse
@@ -22,10 +23,10 @@ from astra_core.errors import AstraError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from app.api.payload import BodyLimits
     from app.api.views import LinkViews, ShortUrls
     from app.domain import LinkEvent
     from app.service import LinkCreator, LinkManager, Outcome, Snapshot
+    from astra_core.resilience import Deadlines
 
 __all__ = ["PATCH_MEDIA", "LinkApi", "PageLimits"]
 
@@ -45,7 +46,11 @@ class PageLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkApi:
-    """One method an operation; each answers or raises an error that `problem_of` knows."""
+    """One method an operation; each answers or raises an error that `problem_of` knows.
+
+    `arrival` are the deadlines by which a body must have arrived whole. What else an operator may change while requests
+    run, a request takes from its scope, as it was when the request came: see `in_force`.
+    """
 
     def __init__(
         self,
@@ -54,14 +59,14 @@ class LinkApi:
         views: LinkViews,
         short_urls: ShortUrls,
         *,
-        bodies: BodyLimits,
+        arrival: Deadlines,
         pages: PageLimits,
     ) -> None:
         self._creator = creator
         self._manager = manager
         self._views = views
         self._short_urls = short_urls
-        self._bodies = bodies
+        self._arrival = arrival
         self.pages = pages
         self._new = msgspec.json.Decoder(NewLink)
         self._patch = msgspec.json.Decoder(LinkPatch)
@@ -70,8 +75,8 @@ class LinkApi:
 
     async def create(self, request: Request) -> Response:
         """`POST /v1/links`."""
-        base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.body, arrival=self._bodies.arrival)
+        base, now = self._short_urls.base(request), in_force(request)
+        body = await read_json(request, limit=now.bodies.body, arrival=self._arrival)
         draft = self._draft(decode(self._new, body), self._short_urls.host(request))
 
         async def render(outcomes: list[Outcome]) -> Answer:
@@ -81,13 +86,13 @@ class LinkApi:
             return self._created(outcome.snapshot, base, created=outcome.created)
 
         receipt = await receipt_of(request, body)
-        answer = await self._creator.create([draft], render=render, receipt=receipt)
+        answer = await self._creator.create([draft], rules=now.rules, render=render, receipt=receipt)
         return json_answer(answer.status, answer.body, *answer.headers)
 
     async def create_batch(self, request: Request) -> Response:
         """`POST /v1/links/batch`."""
-        base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.batch_body, arrival=self._bodies.arrival)
+        base, now = self._short_urls.base(request), in_force(request)
+        body = await read_json(request, limit=now.bodies.batch_body, arrival=self._arrival)
         batch = decode(self._batch, body)
         if len(batch.links) > self.pages.max_batch:
             most = FieldError("/links", f"must be at most {self.pages.max_batch} links, not {len(batch.links)}")
@@ -108,7 +113,7 @@ class LinkApi:
             return Answer(200, (), self._encode({"results": results}))
 
         receipt = await receipt_of(request, body)
-        answer = await self._creator.create(drafts, render=render, receipt=receipt)
+        answer = await self._creator.create(drafts, rules=now.rules, render=render, receipt=receipt)
         return json_answer(answer.status, answer.body, *answer.headers)
 
     async def read(self, request: Request) -> Response:
@@ -119,15 +124,19 @@ class LinkApi:
     async def patch(self, request: Request) -> Response:
         """`PATCH /v1/links/{code}`."""
         versions = if_match(request)
-        base = self._short_urls.base(request)
-        body = await read_json(request, limit=self._bodies.body, arrival=self._bodies.arrival, media=PATCH_MEDIA)
+        base, now = self._short_urls.base(request), in_force(request)
+        body = await read_json(request, limit=now.bodies.body, arrival=self._arrival, media=PATCH_MEDIA)
         patch = decode(self._patch, body)
         members = {name: value for name in patch.__struct_fields__ if (value := getattr(patch, name)) is not UNSET}
         for name in _TIMES:
             if name in members:
                 members[name] = to_microseconds(members[name])
         snapshot = await self._manager.patch(
-            request.path_params["code"], members, versions=versions, via=self._short_urls.host(request)
+            request.path_params["code"],
+            members,
+            rules=now.rules,
+            versions=versions,
+            via=self._short_urls.host(request),
         )
         return self._link(snapshot, base)
 

@@ -28,11 +28,10 @@ _MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyLimits:
-    """Bytes of a body and of a batch's body, and the deadlines by which one must have arrived whole."""
+    """Bytes of a body and of a batch's body."""
 
     body: int
     batch_body: int
-    arrival: Deadlines
 
 
 async def read_json(

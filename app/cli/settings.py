@@ -85,5 +85,5 @@ def diff(options: argparse.Namespace) -> None:
 
 
 def _alone(environment: str) -> Loaded[Any]:
-    """Load an environment with the variables of this one, which may hold what both need."""
-    return load_settings(os.environ, environment=environment)
+    """Load an environment beside the variables of this one; what it must hold to be served it need not hold here."""
+    return load_settings(os.environ, environment=environment, checks=False)

@@ -160,7 +160,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGHUP, self._say, "SIGHUP is reserved for reloading settings: nothing done")
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        """Have every worker read its settings again; one that is starting reads them later, and hears this then."""
+        for worker in self._alive:
+            worker.reload()
 
     def _interrupt(self) -> None:
         if self._stop.is_set():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
+_HELD_BACK = (signal.SIGINT, signal.SIGHUP)
+
 
 class Worker:
     """A started child. Make one with `start`."""
@@ -30,9 +32,10 @@ class Worker:
         """Run `command` with the descriptors `fds`, and with a link whose number is in the environment.
 
         The child never sees SIGINT: a terminal's Ctrl-C reaches the whole group, and the parent passes on SIGTERM.
+        SIGHUP waits until the child takes it, which would otherwise die of one that comes while it starts.
         """
         ours, theirs = socket.socketpair()
-        with theirs, sigint_blocked():  # a blocked signal stays blocked in the child, and waits in the parent
+        with theirs, blocked():  # a blocked signal stays blocked in the child, and waits in the parent
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -72,6 +75,10 @@ class Worker:
         """Ask for an orderly end."""
         self._send(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Ask for the settings to be read again."""
+        self._send(signal.SIGHUP)
+
     def kill(self) -> None:
         """End it now."""
         self._send(signal.SIGKILL)
@@ -82,13 +89,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Hold SIGINT back. It is never lost: it arrives at the end."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+def blocked() -> Iterator[None]:
+    """Hold SIGINT and SIGHUP back. They are never lost: they arrive at the end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
 
 
 def describe(code: int) -> str:

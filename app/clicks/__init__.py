@@ -2,5 +2,6 @@
 
 from app.clicks.counter import VISITS, ClickCounter
 from app.clicks.journal import Journal
+from app.clicks.segment import traced
 
-__all__ = ["VISITS", "ClickCounter", "Journal"]
+__all__ = ["VISITS", "ClickCounter", "Journal", "traced"]

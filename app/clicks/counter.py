@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from app.clicks.segment import Batch
+from app.clicks.segment import TRACES, Batch
 from astra_core.errors import AstraError
 from astra_core.storage.writes import Add, Forget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
     from app.clicks.journal import Journal
     from app.clicks.segment import Segment
     from astra_core.clock import Clock
@@ -36,23 +40,38 @@ class ClickCounter:
     changes nothing; so every stored click is counted once, whenever the process was killed. A batch whose commit did
     not return (it failed, or the caller was cancelled while it was on its way) is handed over again as it was: only the
     very same batch is sure to be skipped if it did happen. Counts for metrics: `counted` clicks, `failures` of commits.
+
+    `interval` and `adopt_interval`, in seconds, may be replaced while it runs.
+    `span` is entered round the commit of a batch that holds traced clicks, with their trace contexts of 24 bytes each.
     """
 
-    def __init__(self, journal: Journal, store: Store, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        *,
+        interval: float = 0.25,
+        adopt_interval: float = 2.0,
+        clock: Clock,
+        span: Callable[[Sequence[bytes]], AbstractContextManager[object]] | None = None,
+    ) -> None:
         self.counted = 0
         self.failures = 0
         self._journal = journal
         self._store = store
+        self.interval = interval
+        self.adopt_interval = adopt_interval
         self._clock = clock
+        self._span = span
         self._failing = ""
 
-    async def run(self, *, interval: float, adopt_interval: float) -> None:
+    async def run(self) -> None:
         """Run for ever: count every `interval` seconds, adopt orphans every `adopt_interval`."""
         next_adoption = self._clock.monotonic()
         while True:
             try:
                 if self._clock.monotonic() >= next_adoption:
-                    next_adoption = self._clock.monotonic() + adopt_interval
+                    next_adoption = self._clock.monotonic() + self.adopt_interval
                     await self.adopt()
                 await self.count()
                 self._failing = ""
@@ -64,7 +83,7 @@ class ClickCounter:
             except Exception:
                 self.failures += 1
                 logger.exception("counting clicks")
-            await self._clock.sleep(interval)
+            await self._clock.sleep(self.interval)
 
     async def adopt(self) -> int:
         """Take over orphaned segments, each at the position the store has for it; returns how many."""
@@ -97,7 +116,8 @@ class ClickCounter:
                 break
             add = Add(counters=VISITS, amounts=batch.visits, source=segment.name, position=batch.position)
             segment.claimed = batch
-            await self._store.commit([add])
+            with self._span(batch.traces) if self._span and batch.traces else contextlib.nullcontext():
+                await self._store.commit([add])
             segment.claimed = None
             segment.applied = batch.position
             self.counted += batch.events
@@ -121,5 +141,6 @@ class ClickCounter:
             visits = whole.visits
             for code, visited in last.visits.items():
                 visits[code] = visits.get(code, 0) + visited
-            whole = Batch(visits, whole.events + last.events, last.position)
+            traces = (*whole.traces, *last.traces)[:TRACES]
+            whole = Batch(visits, whole.events + last.events, last.position, traces)
         return whole

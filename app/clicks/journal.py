@@ -44,7 +44,8 @@ class Journal:
     """Clicks that were answered and are not yet counted, on disk before their answer left.
 
     `segment_size` and `quota` are bytes; the quota is for the folder, all workers together. Counts for metrics:
-    clicks `recorded`, `dropped` for want of room, and `lost` in segments removed over quota.
+    clicks `recorded`, `dropped` for want of room, and `lost` in segments removed over quota; `bytes` that the folder
+    held at the last sync. `quota` and `sync_interval`, in seconds, may be replaced while it runs.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Journal:
         *,
         segment_size: int,
         quota: int,
+        sync_interval: float = 1.0,
         clock: Clock,
         pool: BlockingPool,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -61,8 +63,10 @@ class Journal:
         self.recorded = 0
         self.dropped = 0
         self.lost = 0
+        self.bytes = 0
+        self.quota = quota
+        self.sync_interval = sync_interval
         self._segment_size = segment_size
-        self._quota = quota
         self._clock = clock
         self._now = clock.time
         self._pool = pool
@@ -141,7 +145,7 @@ class Journal:
         self._made.append(Segment.create(self.folder, size=self._segment_size, name=name, now=self._now()))
 
     def _fits(self) -> bool:
-        return self._bytes() + self._segment_size <= self._quota
+        return self._bytes() + self._segment_size <= self.quota
 
     def _bytes(self) -> int:
         total = 0
@@ -172,6 +176,14 @@ class Journal:
     def pending(self) -> tuple[Segment, ...]:
         """Segments that may hold events not counted yet, oldest first; the last one is being written."""
         return (*self._sealed, self._current) if self._current is not None else tuple(self._sealed)
+
+    @property
+    def age(self) -> float:
+        """Seconds for which the oldest click that is not counted yet has waited; 0 when all are counted."""
+        for segment in self.pending:
+            if segment.applied < segment.end and (since := segment.time_at(segment.applied)) is not None:
+                return max(0.0, self._now() - since)
+        return 0.0
 
     @property
     def has_room(self) -> bool:
@@ -228,15 +240,16 @@ class Journal:
             self.removed.append(segment.name)
 
     async def sync(self) -> None:
-        """Make what was recorded survive a power cut."""
+        """Make what was recorded survive a power cut, and see how full the folder is."""
         for segment in self.pending:
             await self._in_pool(segment.sync)
+        self.bytes = await self._in_pool(self._bytes)
 
-    async def keep(self, *, sync_interval: float) -> None:
+    async def keep(self) -> None:
         """Run for ever: have a spare ready, and sync so often that a cut takes no more than `sync_interval` seconds."""
-        next_sync = self._clock.monotonic() + sync_interval * _SYNC_SHARE
+        next_sync = self._clock.monotonic() + self.sync_interval * _SYNC_SHARE
         while True:
-            wait = min(sync_interval / 4, max(0.0, next_sync - self._clock.monotonic()))
+            wait = min(self.sync_interval / 4, max(0.0, next_sync - self._clock.monotonic()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):  # wait_for of 3.11 can lose a cancellation
                     await self._spare_wanted.wait()
@@ -246,7 +259,7 @@ class Journal:
             except Exception:
                 logger.exception("click journal %s", self.folder)
             if self._clock.monotonic() >= next_sync:
-                next_sync = self._clock.monotonic() + sync_interval * _SYNC_SHARE
+                next_sync = self._clock.monotonic() + self.sync_interval * _SYNC_SHARE
                 await self._sync_or_say()
 
     async def _sync_or_say(self) -> None:

@@ -2,7 +2,8 @@
 
 Layout: a header of 32 bytes (magic, creation time in whole seconds, the segment's 128-bit name), then frames. A frame
 is the length of its payload (2 bytes), the CRC-32 of that payload seeded with the segment's name (4 bytes), and the
-payload: wall time in seconds (8 bytes, IEEE 754 double) and the code. All numbers are little-endian. Zeros follow the
+payload: wall time in seconds (8 bytes, IEEE 754 double) and the code; of a traced request also a zero byte, its trace
+id (16 bytes) and its span id (8 bytes). All numbers are little-endian. Zeros follow the
 last frame.
 
 A frame is one store into shared memory: once the store returned, a killed process cannot take it back, and a store
@@ -25,7 +26,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HEADER_SIZE", "SUFFIX", "Batch", "Segment", "sweep"]
+__all__ = ["HEADER_SIZE", "SUFFIX", "TRACES", "Batch", "Segment", "sweep", "traced"]
 
 SUFFIX = ".seg"
 HEADER_SIZE = 32
@@ -36,17 +37,25 @@ _FRAME = Struct("<HI")
 _TIME = Struct("<d")
 _FRAME_SIZE = _FRAME.size
 _PAYLOAD_MIN = _TIME.size
+_TRACED = b"\0"
+"""Between the code and the trace context of a traced click; no code holds it."""
+TRACES = 128
+"""Traced clicks that one batch tells of; OpenTelemetry's own bound of the links of a span."""
 _pack_frame = _FRAME.pack
 _pack_time = _TIME.pack
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Clicks a code, of the events up to and including the one numbered `position`."""
+    """Clicks a code, of the events up to and including the one numbered `position`.
+
+    `traces` are the trace contexts of those that were traced, 24 bytes each, at most `TRACES` of them.
+    """
 
     visits: dict[str, int]
     events: int
     position: int
+    traces: tuple[bytes, ...] = ()
 
 
 class Segment:
@@ -125,7 +134,10 @@ class Segment:
             raise
 
     def append(self, now: float, code: bytes) -> bool:
-        """Store one click; False when it does not fit any more. Costs about half a microsecond."""
+        """Store one click; False when it does not fit any more. Costs about half a microsecond.
+
+        `code` may be what `traced` made of it.
+        """
         payload = _pack_time(now) + code
         frame = _pack_frame(len(payload), crc32(payload, self._seed)) + payload
         start = self.end
@@ -150,8 +162,19 @@ class Segment:
             codes.append(payload[_PAYLOAD_MIN:])
             position = start + length
             events += 1
+        traces = [code.partition(_TRACED)[2] for code in codes if _TRACED in code]
+        if traces:
+            codes = [code.partition(_TRACED)[0] for code in codes]
         visits = {code.decode("ascii", "replace"): n for code, n in Counter(codes).items()}
-        return Batch(visits, events, position)
+        return Batch(visits, events, position, tuple(traces[:TRACES]))
+
+    def time_at(self, position: int) -> float | None:
+        """Return when the click that follows event number `position` was stored, in seconds since the Unix epoch."""
+        start = position + _FRAME_SIZE
+        if start + _PAYLOAD_MIN > self.end or _FRAME.unpack_from(self._map, position)[0] <= _PAYLOAD_MIN:
+            return None
+        at: float = _TIME.unpack_from(self._map, start)[0]
+        return at
 
     def sync(self) -> None:
         """Make what was appended survive a power cut. Blocks, with the interpreter released."""
@@ -175,6 +198,11 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment {self.name} {self.end}/{self.size}>"
+
+
+def traced(code: bytes, trace: bytes) -> bytes:
+    """Return a code with the 24 bytes of the trace context that its click belongs to."""
+    return code + _TRACED + trace
 
 
 def sweep(folder: Path, *, before: float) -> int:

@@ -67,9 +67,13 @@ class CodeFactory:
         self._fetch: asyncio.Task[None] | None = None
         self._retry_at = float("-inf")
 
+    @property
+    def left(self) -> int:
+        """Numbers at hand before the next block."""
+        return self._end - self._next + (self._spare[1] - self._spare[0] if self._spare else 0)
+
     def __repr__(self) -> str:
-        left = self._end - self._next + (self._spare[1] - self._spare[0] if self._spare else 0)
-        return f"CodeFactory(region={self._region}, block={self._block}, left={left})"
+        return f"CodeFactory(region={self._region}, block={self._block}, left={self.left})"
 
     async def open(self) -> None:
         """Make or read the key. Raises `CodeKeyMismatch`, `StoreUnavailable`."""

@@ -5,7 +5,7 @@ from app.edge.drain import Drain, Draining
 from app.edge.last_resort import LastResort
 from app.edge.policies import EdgePolicies, is_our_fault, priority_of
 from app.edge.proxies import TrustedProxies
-from app.edge.redirects import Redirects
+from app.edge.redirects import Freshness, Redirects
 from app.edge.stack import build_edge
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Drain",
     "Draining",
     "EdgePolicies",
+    "Freshness",
     "LastResort",
     "Redirects",
     "TrustedProxies",

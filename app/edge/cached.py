@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.clicks import traced
 from app.edge.redirects import TEMPLATE
 from app.links.entry import PLAIN
-from astra_core.asgi import ROUTE, Layer
+from astra_core.asgi import ROUTE, TRACE, Layer
 
 if TYPE_CHECKING:
     from app.clicks import Journal
+    from app.edge.redirects import Freshness
     from app.links import Entry, Resolver
     from astra_core.asgi import ASGIApp, Exchange, Header, Receive, Scope, Send
 
@@ -27,13 +29,13 @@ class CachedRedirects(Layer):
     stored before the answer leaves.
     """
 
-    def __init__(self, app: ASGIApp, *, resolver: Resolver, journal: Journal, cache_control: Header) -> None:
+    def __init__(self, app: ASGIApp, *, resolver: Resolver, journal: Journal, freshness: Freshness) -> None:
         super().__init__(app)
         self._resolver = resolver
         self._look_up = resolver.entries.look_up
         self._mark = resolver.entries.mark
         self._record = journal.record
-        self._cache_control = cache_control
+        self._fresh = freshness
 
     def enter(self, x: Exchange) -> ASGIApp | None:
         """Answer from memory, if that holds all that is needed."""
@@ -55,13 +57,14 @@ class CachedRedirects(Layer):
             if header[0] == b"sec-purpose" and header[1].startswith(b"prefetch"):
                 break
         else:
-            self._record(entry.code)
+            trace = scope.get(TRACE)
+            self._record(entry.code if trace is None else traced(entry.code, trace))
         self._resolver.hits += 1
         await send(
             {
                 "type": "http.response.start",
                 "status": entry.status,
-                "headers": [(b"location", entry.location), self._cache_control, _NO_BODY],
+                "headers": [(b"location", entry.location), self._fresh.header, _NO_BODY],
             }
         )
         await send(_BODY)

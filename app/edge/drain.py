@@ -27,10 +27,14 @@ _STOPPING = Problem(
 
 
 class Drain:
-    """Whether shutdown has begun. From then on whoever cancels a request, we or the server, means the shutdown."""
+    """Whether shutdown has begun. From then on whoever cancels a request, we or the server, means the shutdown.
+
+    Count for metrics: requests `cancelled`.
+    """
 
     def __init__(self) -> None:
         self.begun = False
+        self.cancelled = 0
 
     def begin(self) -> None:
         """No new traffic is expected; what is under way may end."""
@@ -45,6 +49,7 @@ class Drain:
         found = [task for task in asyncio.all_tasks() if task is not spare and _is_inside_a_layer(task)]
         for task in found:
             task.cancel("the server is shutting down")
+        self.cancelled += len(found)
         return len(found)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from app.clicks import traced
 from app.domain import is_reserved
 from app.links.entry import (
     FORWARDS,
@@ -15,7 +16,7 @@ from app.links.entry import (
     TIMED,
 )
 from app.links.repository import FEED, REMAINING
-from astra_core.asgi import ROUTE, Problem, Response
+from astra_core.asgi import ROUTE, TRACE, Problem, Response
 from astra_core.errors import CommitConflict
 from astra_core.storage.writes import Change, Take
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from astra_core.clock import Clock
     from astra_core.storage.store import Store
 
-__all__ = ["TEMPLATE", "Redirects"]
+__all__ = ["TEMPLATE", "Freshness", "Redirects"]
 
 TEMPLATE = "/{code}"
 """The route of every redirect, as metrics and logs name it."""
@@ -60,6 +61,21 @@ _PREFETCH = Problem(
 )
 
 
+class Freshness:
+    """How long browsers may keep a redirect; 0 seconds: not at all, so that every click is counted."""
+
+    __slots__ = ("header", "max_age")
+
+    def __init__(self, max_age: float) -> None:
+        self.take(max_age)
+
+    def take(self, max_age: float) -> None:
+        """From now on, `max_age` seconds, rounded down."""
+        self.max_age = int(max_age)
+        self.header: Header = _private(self.max_age)
+        """`Cache-Control` of a redirect that has no end of its own."""
+
+
 class Redirects:
     """Answers short links from the resolver, and stores each click before its answer leaves."""
 
@@ -72,7 +88,7 @@ class Redirects:
         store: Store,
         problems: Problems,
         clock: Clock,
-        max_age: float = 0.0,
+        freshness: Freshness,
     ) -> None:
         self._management = management
         self._resolver = resolver
@@ -81,9 +97,7 @@ class Redirects:
         self._problems = problems
         self._time = clock.time
         self._look_up = resolver.entries.look_up
-        self._max_age = int(max_age)
-        self.cache_control: Header = _private(self._max_age)
-        """`Cache-Control` of a redirect that has no end of its own."""
+        self._fresh = freshness
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose who answers. A plain function: it costs no coroutine of its own."""
@@ -113,8 +127,9 @@ class Redirects:
                 await self._answer(_GONE, scope, receive, send)
                 return
         if visit:
-            self._record(entry.code)
-        headers = [(b"location", _location(entry, scope)), self._freshness(entry)]
+            trace = scope.get(TRACE)
+            self._record(entry.code if trace is None else traced(entry.code, trace))
+        headers = [(b"location", _location(entry, scope)), self._cache_control(entry)]
         await Response(entry.status, headers=headers)(scope, receive, send)
 
     def _refusal(self, entry: Entry) -> Problem | None:
@@ -141,14 +156,13 @@ class Redirects:
             self._resolver.apply(code)
         return True
 
-    def _freshness(self, entry: Entry) -> Header:
+    def _cache_control(self, entry: Entry) -> Header:
         """Never let a browser keep a redirect past the link's expiry, nor one whose visits are counted down."""
-        if self._max_age <= 0 or entry.kind & LIMITED:
+        if entry.kind & LIMITED:
             return _NO_STORE
         if entry.expires_at == math.inf:
-            return self.cache_control
-        age = min(self._max_age, int(entry.expires_at - self._time()))
-        return _private(age)
+            return self._fresh.header
+        return _private(min(self._fresh.max_age, int(entry.expires_at - self._time())))
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         await self._problems.respond(problem, scope)(scope, receive, send)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.edge.cached import CachedRedirects
 from app.edge.drain import Draining
+from app.edge.in_force import Snapshot
 from app.edge.last_resort import LastResort
 from app.edge.policies import is_not_the_routes, priority_of
 from astra_core.middleware import (
@@ -14,6 +15,7 @@ from astra_core.middleware import (
     DeadlineMiddleware,
     DisconnectMiddleware,
     LimiterMiddleware,
+    MetricsMiddleware,
     RequestIdMiddleware,
     RetryMiddleware,
 )
@@ -21,12 +23,14 @@ from astra_core.middleware import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.api import Current
     from app.clicks import Journal
     from app.edge.drain import Drain
     from app.edge.policies import EdgePolicies
-    from app.edge.redirects import Redirects
+    from app.edge.redirects import Freshness, Redirects
     from app.links import Resolver
     from astra_core.asgi import ASGIApp, Layer, Problems, Scope
+    from astra_core.telemetry import Metrics
 
 __all__ = ["build_edge"]
 
@@ -36,21 +40,28 @@ def build_edge(
     *,
     resolver: Resolver,
     journal: Journal,
+    freshness: Freshness,
+    current: Current,
     drain: Drain,
     policies: EdgePolicies,
+    metrics: Metrics,
     problems: Problems,
 ) -> ASGIApp:
     """Stack the layers, outermost first; all of them fuse into one."""
     trusted = policies.trusted or None
     stack: list[Callable[[ASGIApp], Layer]] = [
-        # Outermost: it answers for whatever the others raise, and nothing answers for it.
+        # Outermost: it counts what the client sees, whoever answers.
+        partial(MetricsMiddleware, metrics=metrics, clock=policies.clock),
+        # It answers for whatever the others raise, and nothing answers for it.
         partial(LastResort, problems=problems),
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
         partial(RequestIdMiddleware, ids=policies.ids, trusted=trusted, answers=_is_no_redirect),
         # It answers for the requests that shutdown cancels, wherever inside they wait.
         partial(Draining, drain=drain, problems=problems),
         # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it.
-        partial(CachedRedirects, resolver=resolver, journal=journal, cache_control=redirects.cache_control),
+        partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
+        # What an operator may change meanwhile is fixed for this request before anything waits.
+        partial(Snapshot, current=current),
         # The time that a request has begins here, so the wait in the limiter's queue is part of it.
         partial(DeadlineMiddleware, deadlines=policies.deadlines, trusted=trusted, problems=problems),
         # No more at once than the process bears, and than one connection may have.

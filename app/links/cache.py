@@ -11,6 +11,8 @@ V = TypeVar("V")
 
 _CHANCES = 32
 """Entries that one eviction may pass over: a cache whose every key is marked must not be swept in one go."""
+_AT_ONCE = 2
+"""Entries that one insertion may evict: more than it adds, so a cache that was made smaller shrinks by itself."""
 
 
 class ClockCache(Generic[V]):
@@ -20,6 +22,8 @@ class ClockCache(Generic[V]):
     Unlike LRU a hit moves nothing, and its hit ratio on web traces is as good or better (Yang et al., "FIFO can be
     Better than LRU: the Power of Lazy Promotion and Quick Demotion", HotOS 2023). `look_up` and `mark` are the bare C
     methods, for a caller that counts every 50 ns.
+
+    `capacity` may be replaced at any time; `trim` then removes what is too much, some at a time.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -36,7 +40,7 @@ class ClockCache(Generic[V]):
         if key not in entries:
             if self.capacity <= 0:
                 return
-            while len(entries) >= self.capacity:
+            for _ in range(min(_AT_ONCE, len(entries) - self.capacity + 1)):
                 self._evict()
         entries[key] = value
 
@@ -51,6 +55,12 @@ class ClockCache(Generic[V]):
         oldest, _ = entries.popitem(last=False)
         marked.discard(oldest)
         self.evictions += 1
+
+    def trim(self, limit: int) -> bool:
+        """Evict up to `limit` entries beyond the capacity; returns whether there are still too many."""
+        for _ in range(min(limit, len(self._entries) - self.capacity)):
+            self._evict()
+        return len(self._entries) > self.capacity
 
     def drop(self, key: str) -> None:
         """Forget an entry, if there is one."""

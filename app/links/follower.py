@@ -25,10 +25,13 @@ class Follower:
     """Reads the changes feed and applies it to the resolver.
 
     `seq` is the number of the last change applied, `lag_since` the monotonic time of the last successful look, `gaps`
-    counts how often the cache had to be cleared because changes were trimmed before they were read.
+    counts how often the cache had to be cleared because changes were trimmed before they were read. `interval`, in
+    seconds, and `keep`, the changes that a trim leaves, may be replaced while it runs.
     """
 
-    def __init__(self, feed: ChangesFeed, resolver: Resolver, *, name: str, keep: int, clock: Clock) -> None:
+    def __init__(
+        self, feed: ChangesFeed, resolver: Resolver, *, name: str, keep: int, interval: float = 0.05, clock: Clock
+    ) -> None:
         self.seq = 0
         self.gaps = 0
         self.lag_since = 0.0
@@ -36,10 +39,16 @@ class Follower:
         self._feed = feed
         self._resolver = resolver
         self._name = name
-        self._keep = keep
+        self.keep = keep
+        self.interval = interval
         self._clock = clock
         self._moved = -1
         self._untrimmed = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last successful look."""
+        return self._clock.monotonic() - self.lag_since
 
     async def open(self) -> None:
         """Start from now: nothing is cached yet, so nothing older matters."""
@@ -47,10 +56,10 @@ class Follower:
         self.seq = await self._feed.tip(self._name)
         self._looked(healthy=True)
 
-    async def run(self, *, interval: float) -> None:
+    async def run(self) -> None:
         """Run for ever: look every `interval` seconds."""
         while True:
-            await self._clock.sleep(interval)
+            await self._clock.sleep(self.interval)
             try:
                 await self.follow()
             except AstraError as error:
@@ -84,7 +93,7 @@ class Follower:
         if self._untrimmed >= _TRIM_EVERY:
             self._untrimmed = 0
             with contextlib.suppress(AstraError):  # a full disk takes no trim, and the changes were read all the same
-                await self._feed.trim(self._name, keep=self._keep)
+                await self._feed.trim(self._name, keep=self.keep)
 
     def _looked(self, *, healthy: bool) -> None:
         if healthy:

@@ -43,7 +43,7 @@ class Resolver:
         self.unknowns: ClockCache[float] = ClockCache(negative_capacity)
         self._links = links
         self._clock = clock
-        self._ttl = ttl
+        self.ttl = ttl
         self._flights: SingleFlight[str, Entry | None] = SingleFlight()
 
     @property
@@ -92,7 +92,7 @@ class Resolver:
     def _keep_stale(self, path: str, entry: Entry) -> None:
         """Spare a store in trouble: the same link asks again only after a while."""
         if self.entries.look_up(path) is entry:
-            self.entries.put(path, filled_again(entry, self._clock.monotonic() - self._ttl + _RETRY_STALE))
+            self.entries.put(path, filled_again(entry, self._clock.monotonic() - self.ttl + _RETRY_STALE))
 
     def apply(self, code: str) -> None:
         """A change of `code` was committed somewhere: forget what is known of it, and what is being read."""
@@ -109,7 +109,7 @@ class Resolver:
 
     def feed_is_healthy(self, healthy: bool) -> None:
         """While changes arrive entries live on; without them they are trusted for `ttl` seconds."""
-        self.fresh_after = -math.inf if healthy else self._clock.monotonic() - self._ttl
+        self.fresh_after = -math.inf if healthy else self._clock.monotonic() - self.ttl
 
     def __repr__(self) -> str:
         return f"<Resolver {self.entries!r} unknown={self.unknowns!r} misses={self.misses} stale={self.stale}>"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.main.application import Application, reason_of
 from app.main.compose import compose, compose_store
 from app.main.process import refuse_start
+from app.main.reloading import Sources
+from app.main.telemetry import install_logs
 from app.settings import load_settings
 from astra_core.clock import SystemClock
+from astra_core.config import fingerprint, folders_of
 from astra_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,14 +25,18 @@ __all__ = ["Application", "check_store", "compose", "start"]
 
 async def start(receive: Receive, send: Send) -> Application | None:
     """Compose the application that the process's settings describe; None when they are refused, which is answered."""
+    environ = dict(os.environ)
+    folders = folders_of(environ=environ)
+    seen = fingerprint(folders)
     try:
-        settings = load_settings(os.environ).settings
+        loaded = load_settings(environ)
     except ConfigError as error:
         await receive()
         await refuse_start(send, reason_of(error))
         return None
-    logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    return compose(settings)
+    sources = Sources(load=partial(load_settings, environ), folders=folders, seen=seen)
+    install_logs(loaded.settings.log)
+    return compose(loaded, sources=sources)
 
 
 async def check_store(settings: Settings) -> None:

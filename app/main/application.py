@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from app.clicks import ClickCounter, Journal
     from app.codes import CodeFactory
     from app.edge import Drain
-    from app.links import Follower
+    from app.links import Follower, Resolver
     from app.main.background import Background
+    from app.main.live import Live
+    from app.main.reloading import Reloading
+    from app.main.telemetry import Telemetry
     from app.service import IdempotencyKeys
     from app.settings import Settings
     from astra_core.asgi import ASGIApp, Receive, Scope, Send
@@ -33,12 +36,14 @@ __all__ = ["Application"]
 logger = logging.getLogger(__name__)
 
 _PURGE_INTERVAL = 10.0
+_TRIM_INTERVAL = 0.5
+_TRIM_SLICE = 500
 _LAST_COUNT = 0.5
 """Seconds that the last counting of clicks may take; what it does not reach stays in its segment."""
 
 
 class Application:
-    """An ASGI application with a lifespan. `edge` answers requests once `open` returned."""
+    """An ASGI application with a lifespan. `edge` answers requests once `open` returned; `live` are its settings."""
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Application:
         settings: Settings,
         store: StoreEngine,
         codes: CodeFactory,
+        resolver: Resolver,
         follower: Follower,
         journal: Journal,
         counter: ClickCounter,
@@ -55,12 +61,17 @@ class Application:
         health: HealthApi,
         background: Background,
         pools: Sequence[BlockingPool],
+        telemetry: Telemetry,
+        live: Live,
+        reloading: Reloading | None,
         clock: Clock,
     ) -> None:
         self.edge = edge
+        self.live = live
         self._settings = settings
         self._store = store
         self._codes = codes
+        self._resolver = resolver
         self._follower = follower
         self._journal = journal
         self._counter = counter
@@ -69,6 +80,8 @@ class Application:
         self._health = health
         self._background = background
         self._pools = pools
+        self._telemetry = telemetry
+        self._reloading = reloading
         self._clock = clock
         self._lifespan: asyncio.Task[Any] | None = None
 
@@ -108,11 +121,15 @@ class Application:
         await self._codes.open()
         await self._follower.open()
         await self._journal.open()
-        clicks, cache = self._settings.clicks, self._settings.cache
-        self._background.spawn(self._follower.run(interval=cache.poll_interval))
-        self._background.spawn(self._journal.keep(sync_interval=clicks.sync_interval))
-        self._background.spawn(self._counter.run(interval=clicks.apply_interval, adopt_interval=clicks.adopt_interval))
-        self._background.spawn(self._purge())
+        spawn = self._background.spawn
+        spawn(self._follower.run())
+        spawn(self._journal.keep())
+        spawn(self._counter.run())
+        spawn(self._purge())
+        spawn(self._trim())
+        await self._telemetry.open(spawn)
+        if self._reloading is not None:
+            self._reloading.start()
         gc.collect()
         gc.freeze()  # what was made until now lives as long as the process: no collection looks at it again
         gc.set_threshold(self._settings.server.gc_threshold)
@@ -126,6 +143,8 @@ class Application:
 
     async def close(self) -> None:
         """Stop what runs, count what can be counted at once, and close."""
+        if self._reloading is not None:
+            self._reloading.stop()
         await self._background.close(timeout=_LAST_COUNT)
         try:
             async with asyncio.timeout(_LAST_COUNT):
@@ -136,8 +155,17 @@ class Application:
         await self._store.close()
         # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
         await self._journal.close()
+        await self._telemetry.close()
         for pool in self._pools:
             await pool.close()
+
+    async def _trim(self) -> None:
+        """Have caches that were made smaller shrink, in slices of about 0.2 ms, for ever."""
+        while True:
+            await self._clock.sleep(_TRIM_INTERVAL)
+            for cache in (self._resolver.entries, self._resolver.unknowns):
+                while cache.trim(_TRIM_SLICE):  # noqa: ASYNC110 - it is work in slices, not waiting
+                    await asyncio.sleep(0)
 
     async def _purge(self) -> None:
         """Remove expired idempotency keys, in small batches, for ever."""

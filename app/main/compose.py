@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.api import (
     AdminGate,
-    BodyLimits,
+    Current,
     HealthApi,
     LinkApi,
     LinkViews,
@@ -20,58 +20,93 @@ from app.api import (
 )
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
-from app.domain import own_places
-from app.edge import Drain, Redirects, build_edge
+from app.edge import Drain, Freshness, Redirects, build_edge
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
 from app.main.application import Application
 from app.main.background import Background
 from app.main.dependencies import dependencies, probe_reads, probe_writes
-from app.main.policies import PolicyFactory, log_breakers
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
+from app.main.following import (
+    follow_clicks,
+    follow_links,
+    follow_requests,
+    follow_store,
+    rules_in_force,
+    store_limits,
+)
+from app.main.live import Live
+from app.main.policies import PolicyFactory
+from app.main.reloading import Reloading
+from app.main.telemetry import compose_telemetry
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
 from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
-from astra_core.events import Listeners
+from astra_core.config import FolderWatch, Reloader
 from astra_core.keyed import BlockingPool
 from astra_core.resilience import DeadlineParameters, Sweep
-from astra_core.sqlite import Limits
-from astra_core.storage import guarded, store_from_url
+from astra_core.storage import guarded, observed, store_from_url
 
 if TYPE_CHECKING:
+    from app.main.reloading import Sources
     from app.settings import Settings
     from astra_core.clock import Clock
+    from astra_core.config import Loaded
+    from astra_core.events import Listeners
     from astra_core.storage import StoreEngine
 
 __all__ = ["compose", "compose_store"]
 
 _QUEUE = 1_000
 """Calls that may wait for a thread of a pool; the store bounds its own writes before that."""
+_READ_DEADLINE = 10.0
+"""Seconds in which settings must have been read: a folder of a network may hang."""
 
 
-def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
-    """Build the whole application. Nothing is opened or started before its lifespan."""
+def compose(
+    loaded: Loaded[Settings],
+    *,
+    sources: Sources | None = None,
+    clock: Clock | None = None,
+) -> Application:
+    """Build the whole application. Nothing is opened or started before its lifespan.
+
+    With `sources` the settings are read again while it runs.
+    """
     clock = clock or SystemClock()
+    settings = loaded.settings
+    live = Live(settings)
     ids = RequestIds()
     problems = Problems(ids)
     drain = Drain()
-
     background = Background()
+
+    telemetry = compose_telemetry(loaded, live, clock=clock)
+    instruments, listeners = telemetry.instruments, telemetry.listeners
     policies = PolicyFactory(
-        sweep=Sweep(clock=clock), clock=clock, listeners=Listeners(log_breakers), spawn=background.spawn
+        sweep=Sweep(clock=clock),
+        clock=clock,
+        listeners=listeners,
+        spawn=background.spawn,
+        instruments=instruments,
+        live=live,
     )
 
-    engine, pools = compose_store(settings, clock)
+    engine, pools = compose_store(settings, clock, listeners=listeners)
     # Reads and writes fail apart: a disk that is full still answers, so each has its own breaker.
     reads = policies.store(
-        "store reads", settings.store.reads, deadline=settings.store.read_deadline, probe=partial(probe_reads, engine)
+        "store reads",
+        pick=lambda s: s.store.reads,
+        deadline=lambda s: s.store.read_deadline,
+        probe=partial(probe_reads, engine),
     )
     writes = policies.store(
         "store writes",
-        settings.store.writes,
-        deadline=settings.store.write_deadline,
+        pick=lambda s: s.store.writes,
+        deadline=lambda s: s.store.write_deadline,
         probe=partial(probe_writes, engine),
     )
-    store = guarded(engine, reads=reads, writes=writes)
+    tried = observed(engine, name=settings.store.engine, listener=listeners, clock=clock)
+    store = guarded(tried, reads=reads, writes=writes)
     links = LinkRepository(store)
     codes = CodeFactory(
         store, region=settings.codes.region, block=settings.codes.block, key=_key(settings), clock=clock
@@ -84,44 +119,56 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         negative_capacity=settings.cache.negative_entries,
         ttl=settings.cache.ttl,
     )
-    follower = Follower(store, resolver, name=FEED, keep=settings.store.changes_kept, clock=clock)
+    follower = Follower(
+        store,
+        resolver,
+        name=FEED,
+        keep=settings.store.changes_kept,
+        interval=settings.cache.poll_interval,
+        clock=clock,
+    )
 
-    journal_pool = BlockingPool("journal", threads=1, queue=_QUEUE, clock=clock)
+    journal_pool = BlockingPool("journal", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
+    files = BlockingPool("files", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
     journal = Journal(
         Path(settings.clicks.journal),
         segment_size=settings.clicks.segment_size,
         quota=settings.clicks.quota,
+        sync_interval=settings.clicks.sync_interval,
         clock=clock,
         pool=journal_pool,
     )
-    counter = ClickCounter(journal, store, clock=clock)
+    counter = ClickCounter(
+        journal,
+        store,
+        interval=settings.clicks.apply_interval,
+        adopt_interval=settings.clicks.adopt_interval,
+        clock=clock,
+    )
 
-    rules = _rules(settings)
     keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
-    creator = LinkCreator(store, links, codes, resolver, keys, rules=rules, clock=clock)
-    manager = LinkManager(store, links, resolver, rules=rules, clock=clock)
+    creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
+    manager = LinkManager(store, links, resolver, clock=clock)
 
     link_api = LinkApi(
         creator,
         manager,
         LinkViews(clock=clock),
         ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts),
-        bodies=BodyLimits(
-            body=settings.server.max_body,
-            batch_body=settings.server.max_batch_body,
-            arrival=policies.deadlines("body", DeadlineParameters(budget=settings.server.body_timeout)),
-        ),
+        arrival=policies.deadlines("body", lambda s: DeadlineParameters(budget=s.server.body_timeout)),
         pages=PageLimits(
             page=settings.links.page_size,
             max_page=settings.links.max_page_size,
             max_batch=settings.links.max_batch,
         ),
     )
+    current = Current(rules_in_force(settings))
+    freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
-    health = HealthApi(
-        dependencies(store, (reads, writes), follower, resolver, journal, counter, clock=clock), gate=gate
-    )
-    metrics_api = MetricsApi(_render, gate=gate)
+    reloading = _reloading(loaded, sources, live, background, files, listeners=listeners, clock=clock)
+    looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, reloading)
+    health = HealthApi(looks, gate=gate)
+    metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
     management = build_management(operations(link_api, health, metrics_api), version=__version__)
     redirects = Redirects(
         management,
@@ -130,23 +177,36 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         store=store,
         problems=problems,
         clock=clock,
-        max_age=settings.cache.max_age,
+        freshness=freshness,
     )
 
     edge = build_edge(
         redirects,
         resolver=resolver,
         journal=journal,
+        freshness=freshness,
+        current=current,
         drain=drain,
-        policies=policies.edge(settings.http, routes=management.routes, ids=ids),
+        policies=policies.edge(routes=management.routes, ids=ids),
+        metrics=telemetry.metrics,
         problems=problems,
     )
+
+    follow_store(live, engine, follower)
+    follow_links(live, resolver, keys)
+    follow_clicks(live, journal, counter)
+    follow_requests(live, current, freshness)
+    instruments.links(resolver, follower, codes, creator)
+    instruments.clicks(journal, counter)
+    instruments.drain(drain)
+    instruments.pools((*pools, journal_pool, files))
 
     return Application(
         edge,
         settings=settings,
         store=store,
         codes=codes,
+        resolver=resolver,
         follower=follower,
         journal=journal,
         counter=counter,
@@ -154,44 +214,67 @@ def compose(settings: Settings, *, clock: Clock | None = None) -> Application:
         drain=drain,
         health=health,
         background=background,
-        pools=(*pools, journal_pool),
+        pools=(*pools, journal_pool, files),
+        telemetry=telemetry,
+        live=live,
+        reloading=reloading,
         clock=clock,
     )
 
 
-def compose_store(settings: Settings, clock: Clock) -> tuple[StoreEngine, tuple[BlockingPool, ...]]:
+def compose_store(
+    settings: Settings, clock: Clock, *, listeners: Listeners | None = None
+) -> tuple[StoreEngine, tuple[BlockingPool, ...]]:
     """Build the store, and the pools of threads that it blocks in."""
-    writer = BlockingPool("store-writer", threads=1, queue=_QUEUE, clock=clock)
-    readers = BlockingPool("store-reader", threads=settings.store.readers, queue=_QUEUE, clock=clock)
-    limits = Limits(
-        deadline=settings.store.write_deadline,
-        queue=settings.store.write_queue,
-        group=settings.store.group_size,
-        read=settings.store.read_deadline,
+    writer = BlockingPool("store-writer", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
+    readers = BlockingPool(
+        "store-reader", threads=settings.store.readers, queue=_QUEUE, clock=clock, listeners=listeners
     )
-    collections = (LINKS, IDEMPOTENCY, SYSTEM)
     store = store_from_url(
-        settings.store.url, collections=collections, writer=writer, readers=readers, limits=limits, clock=clock
+        settings.store.url,
+        collections=(LINKS, IDEMPOTENCY, SYSTEM),
+        writer=writer,
+        readers=readers,
+        limits=store_limits(settings),
+        clock=clock,
+        listeners=listeners,
     )
     return store, (writer, readers)
 
 
-def _key(settings: Settings) -> bytes | None:
-    return None if settings.codes.key is None else bytes.fromhex(settings.codes.key.reveal())
-
-
-def _rules(settings: Settings) -> LinkRules:
-    hosts = settings.links.allowed_hosts
-    own = [*hosts, *(f"{host}:{settings.server.port}" for host in hosts)]
-    if settings.links.base_url is not None:
-        own.append(settings.links.base_url)
-    return LinkRules(
-        own_hosts=own_places(own),
-        allow_credentials=settings.links.allow_credentials,
-        max_url=settings.links.max_url,
-        redirect_status=settings.links.redirect_status,
+def _reloading(
+    loaded: Loaded[Settings],
+    sources: Sources | None,
+    live: Live,
+    background: Background,
+    files: BlockingPool,
+    *,
+    listeners: Listeners,
+    clock: Clock,
+) -> Reloading | None:
+    """Build what reads the settings again; None where nobody knows how."""
+    if sources is None:
+        return None
+    settings = loaded.settings.reload
+    run = partial(files.run, deadline=_READ_DEADLINE)
+    reloader = Reloader(
+        loaded,
+        load=sources.load,
+        prepare=live.prepare,
+        run=run,
+        listener=listeners,
+        clock=clock,
+        restart_keys=settings.restart_keys,
+    )
+    watch = FolderWatch(sources.folders, seen=sources.seen, poll_interval=settings.poll_interval, run=run)
+    return Reloading(
+        reloader,
+        watch=watch if settings.watch else None,
+        watched=sources.watched,
+        spawn=background.spawn,
+        clock=clock,
     )
 
 
-async def _render(accept: str) -> tuple[str, bytes]:
-    return "text/plain", b""
+def _key(settings: Settings) -> bytes | None:
+    return None if settings.codes.key is None else bytes.fromhex(settings.codes.key.reveal())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.api.health import Dependency
     from app.clicks import ClickCounter, Journal
     from app.links import Follower, Resolver
-    from astra_core.clock import Clock
+    from app.main.reloading import Reloading
     from astra_core.resilience import Policy
     from astra_core.storage import Store, StoreEngine
 
@@ -54,8 +54,7 @@ def dependencies(
     resolver: Resolver,
     journal: Journal,
     counter: ClickCounter,
-    *,
-    clock: Clock,
+    reloading: Reloading | None,
 ) -> Mapping[str, Dependency]:
     """Return the looks at each dependency, by name."""
 
@@ -72,7 +71,7 @@ def dependencies(
             "ok": follower.healthy,
             "seq": follower.seq,
             "gaps": follower.gaps,
-            "age": round(clock.monotonic() - follower.lag_since, 3),
+            "age": round(follower.age, 3),
         }
 
     async def look_at_cache() -> Mapping[str, Any]:
@@ -99,9 +98,22 @@ def dependencies(
             "segments": len(journal.pending),
         }
 
-    return {
+    async def look_at_settings() -> Mapping[str, Any]:
+        assert reloading is not None  # noqa: S101 - looked at only if it is there
+        reloader = reloading.reloader
+        return {
+            "ok": True,  # the last good ones are in force, whatever became of later ones
+            "version": reloader.version,
+            "checksum": reloader.loaded.checksum,
+            "environment": reloader.loaded.environment,
+            "pending": reloader.pending,
+            "problems": reloader.problems,
+        }
+
+    looks: dict[str, Dependency] = {
         "store": look_at_store,
         "changes": look_at_changes,
         "cache": look_at_cache,
         "clicks": look_at_clicks,
     }
+    return looks if reloading is None else {**looks, "settings": look_at_settings}

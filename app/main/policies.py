@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
-    from app.settings import Breaker, Bulkhead, Protection, Retry, Safeguards
+    from app.main.instruments import Instruments
+    from app.main.live import Live
+    from app.settings import Breaker, Bulkhead, Retry, Safeguards, Settings
     from astra_core.asgi import RequestIds
     from astra_core.clock import Clock
     from astra_core.events import Listener
@@ -49,81 +51,106 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyFactory:
-    """Makes the parts of policies; all share one sweep, and tell the same listeners."""
+    """Makes the parts of policies; all share one sweep and tell the same listeners.
+
+    Each is shown by `instruments`, and follows its part of the `live` settings, which a `pick` names.
+    """
 
     sweep: Sweep
     clock: Clock
     listeners: Listener
     spawn: Spawn
+    instruments: Instruments
+    live: Live
 
-    def store(self, name: str, settings: Safeguards, *, deadline: float, probe: Probe) -> Policy:
+    def store(
+        self, name: str, *, pick: Callable[[Settings], Safeguards], deadline: Callable[[Settings], float], probe: Probe
+    ) -> Policy:
         """Return what stands round every call of a store; `deadline` seconds bound one with its retries and waits.
 
         `probe` asks the store itself, in the background: nobody's request finds out whether it works again.
         """
         return Policy(
             name=name,
-            deadline=self.deadlines(name, DeadlineParameters(budget=deadline)),
-            retry=self.retry(name, settings.retry, retry_on=store_is_failing, is_unsent=wrote_nothing),
+            deadline=self.deadlines(name, lambda s: DeadlineParameters(budget=deadline(s))),
+            retry=self.retry(name, lambda s: pick(s).retry, retry_on=store_is_failing, is_unsent=wrote_nothing),
             breaker=self.breaker(
-                name, settings.breaker, is_failure=store_is_failing, ignore=store_said_nothing, probe=probe
+                name,
+                lambda s: pick(s).breaker,
+                is_failure=store_is_failing,
+                ignore=store_said_nothing,
+                probe=probe,
             ),
-            limiter=self.limiter(name, settings.bulkhead),
+            limiter=self.limiter(name, lambda s: pick(s).bulkhead),
         )
 
-    def edge(self, settings: Protection, *, routes: Sequence[BaseRoute], ids: RequestIds) -> EdgePolicies:
+    def edge(self, *, routes: Sequence[BaseRoute], ids: RequestIds) -> EdgePolicies:
         """Return what the middleware round every request is told; the versioned `routes` have a breaker each."""
-        budget = DeadlineParameters(budget=settings.deadline, floor=settings.deadline_floor)
+        settings = self.live.settings.http
+        connections = KeyedLimiter("connections", limit=settings.per_connection, listeners=self.listeners)
+        self.live.attribute(connections, "limit", lambda s: s.http.per_connection)
         return EdgePolicies(
             ids=ids,
             trusted=TrustedProxies(settings.trusted_proxies),
-            deadlines=self.deadlines("request", budget),
-            limiter=self.limiter("requests", settings.requests),
-            connections=KeyedLimiter("connections", limit=settings.per_connection, listeners=self.listeners),
-            retry=self.retry("requests", settings.retry, retry_on=store_is_failing),
+            deadlines=self.deadlines(
+                "request", lambda s: DeadlineParameters(budget=s.http.deadline, floor=s.http.deadline_floor)
+            ),
+            limiter=self.limiter("requests", lambda s: s.http.requests),
+            connections=connections,
+            retry=self.retry("requests", lambda s: s.http.retry, retry_on=store_is_failing),
             retry_body=settings.retry_body,
-            breaker=lambda route: self.breaker(f"route {route}", settings.breaker, is_failure=is_our_fault),
+            breaker=lambda route: self.breaker(f"route {route}", lambda s: s.http.breaker, is_failure=is_our_fault),
             key=RouteKeys([route for route in routes if isinstance(route, Route) and route.path.startswith("/v1/")]),
             sweep=self.sweep,
             clock=self.clock,
         )
 
-    def deadlines(self, name: str, parameters: DeadlineParameters) -> Deadlines:
+    def deadlines(self, name: str, part: Callable[[Settings], DeadlineParameters]) -> Deadlines:
         """Return deadlines."""
-        return Deadlines(name, sweep=self.sweep, parameters=parameters, listeners=self.listeners)
+        parameters = part(self.live.settings)
+        deadlines = Deadlines(name, sweep=self.sweep, parameters=parameters, listeners=self.listeners)
+        self.live.parameters(deadlines, part)
+        self.instruments.deadlines(name)
+        return deadlines
 
     def retry(
         self,
         name: str,
-        settings: Retry,
+        pick: Callable[[Settings], Retry],
         *,
         retry_on: Callable[[Exception], bool],
         is_unsent: Callable[[Exception], bool] = unsent,
     ) -> RetryPolicy:
         """Return retries with a budget of their own."""
-        return RetryPolicy(
+        settings = pick(self.live.settings)
+        budget = RetryBudget(parameters=budget_parameters(settings), clock=self.clock)
+        retry = RetryPolicy(
             name,
             sweep=self.sweep,
             parameters=retry_parameters(settings),
-            budget=RetryBudget(parameters=budget_parameters(settings), clock=self.clock),
+            budget=budget,
             retry_on=retry_on,
             is_unsent=is_unsent,
             listeners=self.listeners,
         )
+        self.live.parameters(budget, lambda s: budget_parameters(pick(s)))
+        self.live.parameters(retry, lambda s: retry_parameters(pick(s)))
+        self.instruments.budget(name, budget)
+        return retry
 
     def breaker(
         self,
         name: str,
-        settings: Breaker,
+        pick: Callable[[Settings], Breaker],
         *,
         is_failure: Callable[[Exception], bool],
         ignore: Callable[[Exception], bool] | None = None,
         probe: Probe | None = None,
     ) -> CircuitBreaker:
         """Return a breaker; the failure that opens it keeps its own error. Without a `probe` calls are the probes."""
-        return CircuitBreaker(
+        breaker = CircuitBreaker(
             name=name,
-            parameters=breaker_parameters(settings),
+            parameters=breaker_parameters(pick(self.live.settings)),
             clock=self.clock,
             events=self.listeners,
             is_failure=is_failure,
@@ -133,10 +160,17 @@ class PolicyFactory:
             probe=probe,
             spawn=None if probe is None else self.spawn,
         )
+        self.live.parameters(breaker, lambda s: breaker_parameters(pick(s)))
+        self.instruments.breaker(breaker)
+        return breaker
 
-    def limiter(self, name: str, settings: Bulkhead) -> Limiter:
+    def limiter(self, name: str, pick: Callable[[Settings], Bulkhead]) -> Limiter:
         """Return a bulkhead."""
-        return Limiter(name, sweep=self.sweep, parameters=limiter_parameters(settings), listeners=self.listeners)
+        parameters = limiter_parameters(pick(self.live.settings))
+        limiter = Limiter(name, sweep=self.sweep, parameters=parameters, listeners=self.listeners)
+        self.live.parameters(limiter, lambda s: limiter_parameters(pick(s)))
+        self.instruments.limiter(limiter)
+        return limiter
 
 
 def breaker_parameters(settings: Breaker) -> BreakerParameters:

@@ -70,7 +70,10 @@ class _Plan:
 
 
 class LinkCreator:
-    """Makes links, one or many, each request at most once for its idempotency key."""
+    """Makes links, one or many, each request at most once for its idempotency key.
+
+    Counts for metrics: links `created`, and drafts answered with an equal link, `reused`.
+    """
 
     def __init__(
         self,
@@ -80,21 +83,22 @@ class LinkCreator:
         resolver: Resolver,
         keys: IdempotencyKeys,
         *,
-        rules: LinkRules,
         clock: Clock,
     ) -> None:
+        self.created = 0
+        self.reused = 0
         self._store = store
         self._links = links
         self._codes = codes
         self._resolver = resolver
         self._keys = keys
-        self._rules = rules
         self._clock = clock
 
     async def create(
         self,
         drafts: Sequence[Draft | AstraError],
         *,
+        rules: LinkRules,
         render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt | None = None,
     ) -> Answer:
@@ -104,16 +108,17 @@ class LinkCreator:
         raises is raised, with nothing written. A draft that is an error already is refused with it.
         """
         if receipt is None:
-            return await self._create(drafts, render, None)
+            return await self._create(drafts, rules, render, None)
         self._keys.begin(receipt)
         try:
-            return await self._create(drafts, render, receipt)
+            return await self._create(drafts, rules, render, receipt)
         finally:
             self._keys.end(receipt)
 
     async def _create(
         self,
         drafts: Sequence[Draft | AstraError],
+        rules: LinkRules,
         render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt | None,
     ) -> Answer:
@@ -126,12 +131,13 @@ class LinkCreator:
                     return found.answer
                 kept_version = found.version
             if plans is None:
-                plans = await self._plan(drafts)
+                plans = await self._plan(drafts, rules)
             answer = await render([plan.outcome() for plan in plans])
             writes, owners = await self._writes(plans)
             if receipt is not None:
                 writes.append(self._keys.keep(receipt, answer, version=kept_version))
             if not writes:
+                self._count(plans)
                 return answer
             try:
                 await self._store.commit(writes)
@@ -142,9 +148,17 @@ class LinkCreator:
             for plan in dict.fromkeys(owners):
                 if plan.link is not None:
                     self._resolver.apply(plan.link.code)
+            self._count(plans)
             return answer
 
-    async def _plan(self, drafts: Sequence[Draft | AstraError]) -> list[_Plan]:
+    def _count(self, plans: Sequence[_Plan]) -> None:
+        for plan in plans:
+            if plan.found is not None or (plan.twin is not None and plan.twin.error is None):
+                self.reused += 1
+            elif plan.error is None and plan.twin is None:
+                self.created += 1
+
+    async def _plan(self, drafts: Sequence[Draft | AstraError], rules: LinkRules) -> list[_Plan]:
         plans: list[_Plan] = []
         twins: dict[tuple[str, str | None], _Plan] = {}
         taken: set[str] | None = set() if len(drafts) > 1 else None
@@ -157,7 +171,7 @@ class LinkCreator:
             plan = _Plan(draft, reusable=draft.reuse)
             plans.append(plan)
             try:
-                plan.link = draft_link(draft, self._rules, now=self._now())
+                plan.link = draft_link(draft, rules, now=self._now())
             except AstraError as error:
                 plan.error = error
                 continue

@@ -70,7 +70,7 @@ class IdempotencyKeys:
 
     def __init__(self, store: Store, *, ttl: float, clock: Clock) -> None:
         self._store = store
-        self._ttl = ttl
+        self.ttl = ttl
         self._clock = clock
         self._under_way: set[str] = set()
         self._encoder = msgspec.msgpack.Encoder()
@@ -103,7 +103,7 @@ class IdempotencyKeys:
 
         `version` is what `look_up` found: 0, or that of an expired answer, which is replaced.
         """
-        expires_at = self._clock.time() + self._ttl
+        expires_at = self._clock.time() + self.ttl
         value = self._encoder.encode(_Kept(receipt.payload, expires_at, answer))
         entries: Entries = {_EXPIRES: ((int(expires_at),),)}
         if version:

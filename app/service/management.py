@@ -64,13 +64,10 @@ class SnapshotPage:
 class LinkManager:
     """The management side of links; every change is one commit at the version it was decided on."""
 
-    def __init__(
-        self, store: Store, links: LinkRepository, resolver: Resolver, *, rules: LinkRules, clock: Clock
-    ) -> None:
+    def __init__(self, store: Store, links: LinkRepository, resolver: Resolver, *, clock: Clock) -> None:
         self._store = store
         self._links = links
         self._resolver = resolver
-        self._rules = rules
         self._clock = clock
 
     async def get(self, code: str) -> Snapshot:
@@ -78,7 +75,13 @@ class LinkManager:
         return (await self._read(code))[1]
 
     async def patch(
-        self, code: str, members: Mapping[str, Any], *, versions: Container[int] | None, via: str = ""
+        self,
+        code: str,
+        members: Mapping[str, Any],
+        *,
+        rules: LinkRules,
+        versions: Container[int] | None,
+        via: str = "",
     ) -> Snapshot:
         """Apply a merge patch: members of `Link` by name, None for the default. Raises `InvalidLink` and the rest.
 
@@ -86,7 +89,7 @@ class LinkManager:
         """
 
         def patched(before: Snapshot, now: int) -> Link:
-            return self._patched(before.link, members, now, via)
+            return self._patched(before.link, members, rules, now, via)
 
         return await self._change(code, patched, versions=versions)
 
@@ -158,14 +161,14 @@ class LinkManager:
             return before.remaining or 0
         return (await self._links.remaining([link.code]))[link.code]
 
-    def _patched(self, link: Link, members: Mapping[str, Any], now: int, via: str) -> Link:
+    def _patched(self, link: Link, members: Mapping[str, Any], rules: LinkRules, now: int, via: str) -> Link:
         problems: list[Problem] = []
         wanted = dict(members)
         if wanted.get("url", "") is None:
             problems.append(Problem("/url", "must be a URL; it cannot be removed"))
         elif "url" in wanted and wanted["url"] != link.url:
-            wanted["url"] = self._rules.href(wanted["url"], problems, via=via)
-        defaults = {"tags": (), "redirect_status": self._rules.redirect_status, "forward_query": False}
+            wanted["url"] = rules.href(wanted["url"], problems, via=via)
+        defaults = {"tags": (), "redirect_status": rules.redirect_status, "forward_query": False}
         for name, default in defaults.items():
             if name in wanted and wanted[name] is None:
                 wanted[name] = default

@@ -1,6 +1,7 @@
 """Every setting of the shortener, with its default, range and meaning; `docs/settings.md` is made from this package."""
 
 from app.settings.policies import Breaker, Bulkhead, Protection, Retry, Safeguards
+from app.settings.reload import Reload
 from app.settings.sections import (
     ENVIRONMENTS,
     Cache,
@@ -25,6 +26,7 @@ __all__ = [
     "Log",
     "Metrics",
     "Protection",
+    "Reload",
     "Retry",
     "Safeguards",
     "Server",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from astra_core.config import Duration, Problem, Section, Size, hot
+from astra_core.config import Duration, Problem, Section, Size, hot, restart
 
 __all__ = ["Breaker", "Bulkhead", "Protection", "Retry", "Safeguards"]
 
@@ -93,14 +93,14 @@ class Protection(Section, frozen=True, kw_only=True):
     ] = 0.05
     trusted_proxies: Annotated[
         tuple[str, ...],
-        hot("Addresses and networks (10.0.0.0/8) whose X-Request-Deadline and X-Request-Id are taken over."),
+        restart("Addresses and networks (10.0.0.0/8) whose X-Request-Deadline and X-Request-Id are taken over."),
     ] = ()
     per_connection: Annotated[
         int,
         hot("Requests of one connection at once; HTTP/2 clients that reset streams cannot pass it.", ge=1, le=10_000),
     ] = 128
     retry_body: Annotated[
-        Size, hot("Largest body that is kept so that its request can be tried again.", le=16 * 1024**2)
+        Size, restart("Largest body that is kept so that its request can be tried again.", le=16 * 1024**2)
     ] = 64 * 1024
     requests: Bulkhead = msgspec.field(default_factory=Bulkhead)
     breaker: Breaker = msgspec.field(default_factory=Breaker)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from app.settings.policies import Protection, Safeguards
+from app.settings.reload import Reload
 from app.settings.telemetry import Log, Metrics, Tracing
 from astra_core.config import Duration, Loaded, Problem, Secret, Section, Size, hot, load, restart
 
@@ -128,9 +129,9 @@ class Links(Section, frozen=True, kw_only=True):
         Literal[301, 302, 307, 308],
         hot("Status of a redirect where the link names none; browsers keep 301 and 308, so their clicks are lost."),
     ] = 302
-    page_size: Annotated[int, hot("Links on a page where the request names no limit.", ge=1, le=1_000)] = 50
-    max_page_size: Annotated[int, hot("Largest limit that a request may name.", ge=1, le=1_000)] = 200
-    max_batch: Annotated[int, hot("Most links in one batch.", ge=1, le=10_000)] = 1_000
+    page_size: Annotated[int, restart("Links on a page where the request names no limit.", ge=1, le=1_000)] = 50
+    max_page_size: Annotated[int, restart("Largest limit that a request may name.", ge=1, le=1_000)] = 200
+    max_batch: Annotated[int, restart("Most links in one batch.", ge=1, le=10_000)] = 1_000
     idempotency_ttl: Annotated[
         Duration, hot("How long the answer to an Idempotency-Key is kept.", ge=60, le=30 * 86_400)
     ] = 86_400.0
@@ -233,6 +234,7 @@ class Settings(Section, frozen=True, kw_only=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     tracing: Tracing = msgspec.field(default_factory=Tracing)
     http: Protection = msgspec.field(default_factory=Protection)
+    reload: Reload = msgspec.field(default_factory=Reload)
 
     def check(self, environment: str) -> Iterable[Problem]:
         """Memory belongs to one process, and what stands inside ends before what stands round it."""
@@ -264,6 +266,7 @@ def load_settings(
     folder: Path | None = None,
     environment: str | None = None,
     ignore: Iterable[str] = (),
+    checks: bool = True,
 ) -> Loaded[Settings]:
     """Load the shortener's settings as `astra_core.config.load` does; ConfigError names every problem at once.
 
@@ -276,6 +279,7 @@ def load_settings(
         environment=environment,
         environments=ENVIRONMENTS,
         others=("hypercorn.toml",),
+        checks=checks,
         ignore={*ignore, *(name for name in environ if name.startswith("ASTRA_TEST_"))},
     )
 

@@ -42,10 +42,10 @@ class Tracing(Section, frozen=True, kw_only=True):
         Secret | None,
         restart("Headers for the collector, `name=value,name=value`."),
     ] = None
-    ratio: Annotated[float, hot("Share of requests that are traced where the caller has not decided.", ge=0, le=1)] = (
-        0.01
-    )
-    per_second: Annotated[float, hot("Most traced requests a second, of each worker.", ge=0, le=100_000)] = 100.0
+    ratio: Annotated[
+        float, restart("Share of requests that are traced where the caller has not decided.", ge=0, le=1)
+    ] = 0.01
+    per_second: Annotated[float, restart("Most traced requests a second, of each worker.", ge=0, le=100_000)] = 100.0
     queue: Annotated[int, restart("Most spans that wait for the collector.", ge=16, le=1_000_000)] = 4_096
     timeout: Annotated[Duration, restart("Longest time that one export may take.", ge=0.1, le=60)] = 5.0
     service: Annotated[str, restart("`service.name` of the spans.", min_length=1)] = "astra"
@@ -61,17 +61,17 @@ class Tracing(Section, frozen=True, kw_only=True):
 class Log(Section, frozen=True, kw_only=True):
     """What is logged, and how; docs/logging.md explains it."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], hot("Least level that is logged.")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], restart("Least level that is logged.")] = "info"
     format: Annotated[
         Literal["auto", "json", "pretty"],
-        hot("`json` lines, `pretty` ones for people, or `auto`: pretty on a terminal."),
+        restart("`json` lines, `pretty` ones for people, or `auto`: pretty on a terminal."),
     ] = "auto"
     access_ratio: Annotated[
-        float, hot("Share of requests that leave a line; failed and slow ones always do.", ge=0, le=1)
+        float, restart("Share of requests that leave a line; failed and slow ones always do.", ge=0, le=1)
     ] = 0.01
-    slow: Annotated[Duration, hot("A request that takes as long, or longer, is slow.", ge=0.001, le=600)] = 1.0
+    slow: Annotated[Duration, restart("A request that takes as long, or longer, is slow.", ge=0.001, le=600)] = 1.0
     per_second: Annotated[
-        float, hot("Most lines a second for failed and slow requests, of each worker.", ge=1, le=100_000)
+        float, restart("Most lines a second for failed and slow requests, of each worker.", ge=1, le=100_000)
     ] = 100.0
     queue: Annotated[
         int, restart("Most lines that wait to be written; more are dropped, and counted.", ge=100, le=1_000_000)

@@ -17,10 +17,14 @@ class Exchange:
     """One HTTP request and its answer, seen by every hook of a chain.
 
     `status` is 0 until `http.response.start` was handed to the server, so also in the `start` hooks, which may change
-    it; from then on no layer may answer any more.
+    it; from then on no layer may answer any more. `began`, in seconds of their clock, and `size`, in bytes of the
+    answer, are set by layers that measure, and belong to nobody else.
     """
 
-    __slots__ = ("_notes", "_send", "_starts", "receive", "scope", "status")
+    began: float
+    size: int
+
+    __slots__ = ("_notes", "_send", "_starts", "began", "receive", "scope", "size", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, starts: tuple[StartHook, ...]) -> None:
         self.scope = scope

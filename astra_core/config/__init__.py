@@ -5,7 +5,7 @@ from astra_core.config.explain import Difference, Effective, differences, effect
 from astra_core.config.json_schema import json_schema
 from astra_core.config.load import folders_of, load
 from astra_core.config.reload import Reloader
-from astra_core.config.resolve import Loaded, resolve
+from astra_core.config.resolve import Loaded, as_loaded, resolve
 from astra_core.config.schema import REQUIRED, Key, Problem, Section, hot, keys_of, restart
 from astra_core.config.sources import Entry, EnvironmentVariables, File, Layer, SecretFiles, Source
 from astra_core.config.units import (
@@ -17,7 +17,7 @@ from astra_core.config.units import (
     parse_duration,
     parse_size,
 )
-from astra_core.config.watch import FolderWatch, WatchedSource, follow_source
+from astra_core.config.watch import FolderWatch, WatchedSource, fingerprint, follow_source
 
 __all__ = [
     "REQUIRED",
@@ -40,9 +40,11 @@ __all__ = [
     "Size",
     "Source",
     "WatchedSource",
+    "as_loaded",
     "describe",
     "differences",
     "effective",
+    "fingerprint",
     "folders_of",
     "follow_source",
     "format_duration",

@@ -66,10 +66,14 @@ Values are taken in this order, the later one winning:
 2. `settings/default.yaml`;
 3. `settings/<environment>.yaml`;
 4. `settings/.secrets.yaml`, which git ignores;
-5. environment variables: `{prefix}_SECTION__KEY`, so `server.port` is `{prefix}_SERVER__PORT`.
+5. the files in the folder that `{prefix}_SECRETS` names, one a key, as Kubernetes and Docker mount secrets: the file
+   `codes.key` holds the value of that key;
+6. environment variables: `{prefix}_SECTION__KEY`, so `server.port` is `{prefix}_SERVER__PORT`;
+7. in a cluster, what the watched source says.
 
 `{prefix}_ENV` names the environment (`development` when unset), `{prefix}_SETTINGS` the folder (`settings` in the
-working directory when unset). Without that folder the defaults and the variables serve alone.
+working directory when unset). Without that folder the defaults and the variables serve alone. Each file may be
+`.yaml`, `.yml`, `.json` or `.toml`; two of one stem are refused.
 
 Every problem is reported at once, each with its key, the file and line or the variable, and what to write instead.
 A key that is not in the tables below is an error. A list replaces the list of an earlier layer. Values are taken as
@@ -81,8 +85,20 @@ they stand: no text in them is expanded or run.
   null is allowed.
 * A **secret** is never printed. Put it into `.secrets.yaml`, in quotes, or into a variable.
 
-*Effect* says when a changed value counts: `restart` with the next start, `hot` in the running process. Reading settings
-again while running is not built yet: until then every change needs a restart."""
+*Effect* says when a changed value counts: `restart` with the next start, `hot` in the running process.
+
+## While it runs
+
+Settings are read again when a file in their folders changes, when SIGHUP comes, or when the watched source reports a
+change. The candidate is loaded from nothing and checked whole, then swapped in at once or not at all:
+
+* What is wrong with it is logged once, with every problem, and the settings in force stay. A file that is half written,
+  broken, missing or out of range changes nothing.
+* A key that needs a restart is refused by its name and the rest with it; with `reload.restart_keys: pending` the rest
+  is taken, and the key waits.
+* Objects keep their state: a breaker that is open stays open with its new parameters, a cache that was made smaller
+  evicts. A request goes by the settings that were in force when it came.
+* The log says who or what asked, the old and the new checksum, and each key with both values, secrets as `***`."""
     section = ""
     for row in describe(schema):
         above, _, name = row.key.rpartition(".")

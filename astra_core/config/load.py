@@ -37,6 +37,7 @@ def load(
     ignore: Collection[str] = (),
     others: Collection[str] = (),
     above: Sequence[Source] = (),
+    checks: bool = True,
 ) -> Loaded[T]:
     """Read, check and freeze the settings of one environment; pure but for reading, so a reload is another call.
 
@@ -47,8 +48,8 @@ def load(
     `folder` is the argument, else `PREFIX_SETTINGS`, else `settings` in the working directory; only that last one may
     be missing. `environment` is the argument, else `PREFIX_ENV`, else `development`. Without a folder its name must be
     in `environments`, unless that is empty; with one, it needs its file, unless nobody chose it. Variables in `ignore`
-    are not keys, and files named in `others` are not settings. ConfigError names every
-    problem at once.
+    are not keys, and files named in `others` are not settings. ConfigError names every problem at once; without
+    `checks`, those between keys are left out.
     """
     chosen = environment or environ.get(f"{prefix}_ENV") or ""
     given = folder or (Path(text) if (text := environ.get(f"{prefix}_SETTINGS")) else None)
@@ -65,7 +66,7 @@ def load(
     mounted = [SecretFiles(folder=Path(secrets))] if secrets else []
     reserved = {f"{prefix}_ENV", f"{prefix}_SETTINGS", f"{prefix}_SECRETS", *ignore}
     variables = EnvironmentVariables(environ=environ, prefix=prefix, reserved=reserved)
-    return resolve(schema, [*files, *mounted, variables, *above], environment=name)
+    return resolve(schema, [*files, *mounted, variables, *above], environment=name, checks=checks)
 
 
 def folders_of(*, environ: Mapping[str, str], folder: Path | None = None, prefix: str = "ASTRA") -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from astra_core.config.sources import Entry, Layer, Source
 
-__all__ = ["Loaded", "hold_back", "resolve", "value_at"]
+__all__ = ["Loaded", "as_loaded", "hold_back", "resolve", "value_at"]
 
 T = TypeVar("T", bound=Section)
 Path = tuple[str, ...]
@@ -41,10 +41,11 @@ class Loaded(Generic[T]):
     origins: Mapping[str, str]
 
 
-def resolve(schema: type[T], sources: Sequence[Source], *, environment: str) -> Loaded[T]:
+def resolve(schema: type[T], sources: Sequence[Source], *, environment: str, checks: bool = True) -> Loaded[T]:
     """Read every source, the last one winning, and return the whole as one frozen value; it changes nothing else.
 
-    ConfigError names every problem at once.
+    ConfigError names every problem at once. Without `checks` the ones between keys are left out: such settings can be
+    looked at, not used.
     """
     candidate = _Candidate(schema)
     for source in sources:
@@ -55,7 +56,7 @@ def resolve(schema: type[T], sources: Sequence[Source], *, environment: str) -> 
         else:
             for entry in layer.entries:
                 candidate.take(layer, entry, entry.path, entry.value)
-    settings = candidate.build(environment)
+    settings = candidate.build(environment, checks=checks)
     if settings is None:
         raise ConfigError(candidate.problems)
     return Loaded(
@@ -65,6 +66,18 @@ def resolve(schema: type[T], sources: Sequence[Source], *, environment: str) -> 
         origins=MappingProxyType(
             {key.name: candidate.origins.get(path, DEFAULT) for path, key in candidate.keys.items()}
         ),
+    )
+
+
+def as_loaded(settings: T, *, environment: str = "test") -> Loaded[T]:
+    """Return settings that were made in code, for what takes loaded ones."""
+    keys = {key.path: key for key in keys_of(type(settings))}
+    values = {path: value_at(settings, path) for path in keys}
+    return Loaded(
+        settings=settings,
+        checksum=_checksum(keys, values),
+        environment=environment,
+        origins=MappingProxyType({key.name: "code" for key in keys.values()}),
     )
 
 
@@ -154,7 +167,7 @@ class _Candidate(Generic[T]):
     def _refuse(self, layer: Layer, entry: Entry, path: Path, text: str) -> None:
         self.problems.append(f"{_printable('.'.join(path))} ({_printable(entry.origin)}{layer.place(path)}): {text}")
 
-    def build(self, environment: str) -> T | None:
+    def build(self, environment: str, *, checks: bool) -> T | None:
         """Return the settings, None when there is any problem; checks between keys run on what is sound."""
         missing = [key for path, key in self.keys.items() if self.values[path] is REQUIRED and path not in self.bad]
         self.problems += (f"{key.name} (nowhere set): is required: {expects(key)}" for key in missing)
@@ -162,7 +175,7 @@ class _Candidate(Generic[T]):
             return None
         settings = _assemble(self.schema, (), self.values)
         bad = {".".join(path) for path in self.bad}
-        for problem in _check(settings, "", environment):
+        for problem in _check(settings, "", environment) if checks else ():
             if bad.isdisjoint((problem.key, *problem.others)):
                 origin = self.origins.get(tuple(problem.key.split(".")), DEFAULT)
                 self.problems.append(f"{problem.key} ({origin}): {problem.text}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from astra_core.clock import Clock
 
-__all__ = ["FolderWatch", "WatchedSource", "follow_source"]
+__all__ = ["FolderWatch", "WatchedSource", "fingerprint", "follow_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +46,26 @@ class WatchedSource(Source, Protocol):
 
 
 class FolderWatch:
-    """Tells when the files in `folders` differ from how they were when the watch was made, or last told."""
+    """Tells when the files in `folders` differ from how they were at `seen`, their fingerprint, or when last told.
+
+    Take the fingerprint before you read the settings: a change while they are read is not missed then.
+    """
 
     def __init__(
-        self, folders: Sequence[Path], *, poll_interval: float, run: Callable[[Callable[[], Any]], Awaitable[Any]]
+        self,
+        folders: Sequence[Path],
+        *,
+        seen: bytes,
+        poll_interval: float,
+        run: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
         self.poll_interval = poll_interval
         self._folders = tuple(folders)
         self._run = run
-        self._seen = fingerprint(self._folders)
+        self._seen = seen
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """Yield, for ever, when something changed; also at once, when it did so between the making and the call."""
+        """Yield, for ever, when something changed; also at once, when it did so before the call."""
         while True:
             places = _places(self._folders)
             async with aclosing(self._hints()) as hints:

@@ -5,6 +5,7 @@ from astra_core.middleware.deadline import DeadlineMiddleware
 from astra_core.middleware.disconnect import DisconnectMiddleware
 from astra_core.middleware.held_answer import RetryableAnswer
 from astra_core.middleware.limiter import LimiterMiddleware, connection
+from astra_core.middleware.metrics import MetricsEndpoint, MetricsMiddleware
 from astra_core.middleware.refusals import is_refusal, mark_refused
 from astra_core.middleware.request_id import RequestIdMiddleware
 from astra_core.middleware.retry import RetryMiddleware
@@ -15,6 +16,8 @@ __all__ = [
     "DeadlineMiddleware",
     "DisconnectMiddleware",
     "LimiterMiddleware",
+    "MetricsEndpoint",
+    "MetricsMiddleware",
     "RequestIdMiddleware",
     "RetryMiddleware",
     "RetryableAnswer",

@@ -1,1 +1,25 @@
 """What a service tells of itself: metrics, traces and logs, as listeners of events."""
+
+from astra_core.telemetry import names
+from astra_core.telemetry.family import Across, Family, Kind
+from astra_core.telemetry.loop_lag import watch_loop
+from astra_core.telemetry.metrics import Metrics
+from astra_core.telemetry.metrics_listener import MetricsListener
+from astra_core.telemetry.names import LIBRARY
+from astra_core.telemetry.watched import watch_breaker, watch_budget, watch_limiter, watch_pool, watch_process
+
+__all__ = [
+    "LIBRARY",
+    "Across",
+    "Family",
+    "Kind",
+    "Metrics",
+    "MetricsListener",
+    "names",
+    "watch_breaker",
+    "watch_budget",
+    "watch_limiter",
+    "watch_loop",
+    "watch_pool",
+    "watch_process",
+]

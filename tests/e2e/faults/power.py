@@ -34,6 +34,9 @@ T = TypeVar("T")
 CLOCK = SystemClock()
 
 
+RULES = LinkRules(own_hosts=own_places(["localhost"]), allow_credentials=False, max_url=8192, redirect_status=302)
+
+
 class ForgetfulPool(BlockingPool):
     """The journal's pool of threads, which notes what each segment held when its last completed sync began.
 
@@ -109,7 +112,7 @@ class Service:
             made[:] = [outcomes[0].snapshot.link]
             return Answer(201, (), b"")
 
-        await self.creator.create([Draft(url=url, **more)], render=render)  # type: ignore[arg-type]
+        await self.creator.create([Draft(url=url, **more)], rules=RULES, render=render)  # type: ignore[arg-type]
         self.links[made[0].code] = made[0]
 
     def click(self, code: str) -> None:
@@ -129,6 +132,7 @@ async def running(
     disk: ForgetfulDisk | None = None,
     pool: BlockingPool | None = None,
     synchronous: str = "FULL",
+    sync_interval: float = 1.0,
 ) -> AsyncIterator[Service]:
     """Open a service on `folder`; without a forgetful disk and pool on the real ones."""
     writer, readers = (BlockingPool(name, threads=1, queue=1000) for name in ("writer", "readers"))
@@ -146,14 +150,20 @@ async def running(
         readers=readers,
         connect=None if disk is None else connect,
     )
-    journal = Journal(folder / "journal", segment_size=256 * 1024, quota=64 * 2**20, clock=CLOCK, pool=files)
+    journal = Journal(
+        folder / "journal",
+        segment_size=256 * 1024,
+        quota=64 * 2**20,
+        sync_interval=sync_interval,
+        clock=CLOCK,
+        pool=files,
+    )
     repository = LinkRepository(store)
     codes = CodeFactory(store, region=0, block=100, key=None, clock=CLOCK)
     resolver = Resolver(repository, clock=CLOCK, capacity=100, negative_capacity=100, ttl=5.0)
-    rules = LinkRules(own_hosts=own_places(["localhost"]), allow_credentials=False, max_url=8192, redirect_status=302)
     keys = IdempotencyKeys(store, ttl=3600, clock=CLOCK)
-    creator = LinkCreator(store, repository, codes, resolver, keys, rules=rules, clock=CLOCK)
-    counter = ClickCounter(journal, store, clock=CLOCK)
+    creator = LinkCreator(store, repository, codes, resolver, keys, clock=CLOCK)
+    counter = ClickCounter(journal, store, interval=0.3, adopt_interval=2.0, clock=CLOCK)
     await store.open()
     await codes.open()
     await journal.open()

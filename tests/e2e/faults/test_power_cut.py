@@ -57,10 +57,12 @@ async def cuts(folder: Path, *, synchronous: str, sync_interval: float, counting
         database = disk.cut(folder / "astra.db")
         return Cut(now, dict(service.links), len(service.clicks), before, database, dict(pool.durable))
 
-    async with running(made(folder), disk=disk, pool=pool, synchronous=synchronous) as service:
-        works = [service.journal.keep(sync_interval=sync_interval), create(service), create(service), click(service)]
+    async with running(
+        made(folder), disk=disk, pool=pool, synchronous=synchronous, sync_interval=sync_interval
+    ) as service:
+        works = [service.journal.keep(), create(service), create(service), click(service)]
         if counting:
-            works.append(service.counter.run(interval=0.3, adopt_interval=2))
+            works.append(service.counter.run())
         async with beside(*works):
             for _ in range(CUTS):
                 await asyncio.sleep(SECONDS / CUTS)

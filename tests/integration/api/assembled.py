@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.api import (
     AdminGate,
-    BodyLimits,
+    Current,
     HealthApi,
     LinkApi,
     LinkViews,
@@ -20,17 +20,18 @@ from app.api import (
 )
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
-from app.edge import Drain, Redirects, build_edge
+from app.edge import Drain, Freshness, Redirects, build_edge
 from app.links import LINKS, LinkRepository, Resolver
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
 from astra_core.asgi import Problems, RequestIds
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
 from astra_core.resilience import Deadlines, Sweep
 from astra_core.storage import MemoryStore
+from astra_core.telemetry import LIBRARY, Metrics
 from astra_core.testing import FakeClock
 from tests.integration.api.served import Served, client_of
-from tests.unit.app.edge.policies import edge_policies
+from tests.unit.app.edge.policies import as_given, edge_policies
 
 if TYPE_CHECKING:
     import asyncio
@@ -109,13 +110,12 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     codes = CodeFactory(store, block=block, clock=clock)
     resolver = Resolver(links, clock=clock, capacity=100, negative_capacity=100, ttl=5.0)
     keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
-    rules = LinkRules(own_hosts=frozenset(), allow_credentials=False, max_url=8_192, redirect_status=302)
     api = LinkApi(
-        LinkCreator(store, links, codes, resolver, keys, rules=rules, clock=clock),
-        LinkManager(store, links, resolver, rules=rules, clock=clock),
+        LinkCreator(store, links, codes, resolver, keys, clock=clock),
+        LinkManager(store, links, resolver, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
-        bodies=BodyLimits(body=2**20, batch_body=2**24, arrival=Deadlines("body", sweep=Sweep(clock=clock))),
+        arrival=Deadlines("body", sweep=Sweep(clock=clock)),
         pages=PageLimits(page=50, max_page=200, max_batch=1_000),
     )
     pool = BlockingPool("journal", threads=1, queue=10)
@@ -124,7 +124,13 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     table = operations(api, HealthApi({}, gate=gate), MetricsApi(no_figures, gate=gate))
     management = build_management(table, version="0")
     redirects = Redirects(
-        management, resolver=resolver, journal=journal, store=store, problems=problems, clock=clock, max_age=0.0
+        management,
+        resolver=resolver,
+        journal=journal,
+        store=store,
+        problems=problems,
+        clock=clock,
+        freshness=Freshness(0.0),
     )
     await store.open()
     await codes.open()
@@ -134,6 +140,9 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
             redirects,
             resolver=resolver,
             journal=journal,
+            freshness=Freshness(0.0),
+            current=Current(as_given()),
+            metrics=Metrics(LIBRARY, clock=clock),
             drain=Drain(),
             policies=edge_policies(clock, routes=management.routes),
             problems=problems,

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import httpx
 
 from app.main import compose
-from app.settings import Cache, Clicks, Links, Server, Settings, Store
+from app.settings import Cache, Clicks, Links, Metrics, Server, Settings, Store
+from astra_core.config import as_loaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -88,6 +89,7 @@ def settings_at(
         server=Server(**(server or {})),
         cache=Cache(**{"poll_interval": 0.01, **(cache or {})}),
         clicks=Clicks(journal=str(folder / "journal"), segment_size=64 * 1024, quota=4 * 1024**2, apply_interval=0.02),
+        metrics=Metrics(folder=str(folder / "metrics")),
     )
 
 
@@ -100,7 +102,7 @@ def client_of(application: ASGIApp) -> httpx.AsyncClient:
 @asynccontextmanager
 async def serve(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Served]:
     """Open the application, and close it."""
-    application = compose(settings, clock=clock)
+    application = compose(as_loaded(settings), clock=clock)
     await application.open()
     try:
         async with client_of(application) as http:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from app.api import (
+    IN_FORCE,
     AdminGate,
-    BodyLimits,
     HealthApi,
     LinkApi,
     LinkViews,
@@ -26,9 +26,9 @@ from app.api import (
 )
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
-from app.edge import Redirects
+from app.edge import Freshness, Redirects
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.errors import AstraError
@@ -41,6 +41,7 @@ from tests.integration.api.served import client_of
 from tests.integration.faults.policies import DEADLINE, store_guard
 from tests.integration.faults.remote_store import RemoteStore, StoreServer
 from tests.integration.faults.subject import Ask, Subject
+from tests.unit.app.edge.policies import as_given
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -94,7 +95,7 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
     clock, problems = SystemClock(), Problems(RequestIds())
     links = LinkRepository(store)
     resolver = Resolver(links, clock=clock, capacity=10_000, negative_capacity=1, ttl=_TTL)
-    follower = Follower(store, resolver, name=FEED, keep=1_000, clock=clock)
+    follower = Follower(store, resolver, name=FEED, keep=1_000, interval=_POLL, clock=clock)
     pool = BlockingPool("journal", threads=1, queue=100)
     journal = Journal(folder / "journal", segment_size=1024**2, quota=4 * 1024**2, clock=clock, pool=pool)
     codes = CodeFactory(store, clock=clock)
@@ -105,9 +106,15 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
     api, health = _api(store, links, codes, resolver), HealthApi({}, gate=gate)
     management = build_management(operations(api, health, MetricsApi(no_figures, gate=gate)), version="0")
     redirects = Redirects(
-        management, resolver=resolver, journal=journal, store=store, problems=problems, clock=clock, max_age=0.0
+        management,
+        resolver=resolver,
+        journal=journal,
+        store=store,
+        problems=problems,
+        clock=clock,
+        freshness=Freshness(0.0),
     )
-    following = asyncio.ensure_future(follower.run(interval=_POLL))
+    following = asyncio.ensure_future(follower.run())
     try:
         async with client_of(_answering(redirects, problems)) as http:
             await _seed(http, behind)
@@ -124,14 +131,13 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
 
 def _api(store: Store, links: LinkRepository, codes: CodeFactory, resolver: Resolver) -> LinkApi:
     clock = SystemClock()
-    rules = LinkRules(own_hosts=frozenset(), allow_credentials=False, max_url=8_192, redirect_status=302)
     keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
     return LinkApi(
-        LinkCreator(store, links, codes, resolver, keys, rules=rules, clock=clock),
-        LinkManager(store, links, resolver, rules=rules, clock=clock),
+        LinkCreator(store, links, codes, resolver, keys, clock=clock),
+        LinkManager(store, links, resolver, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
-        bodies=BodyLimits(body=2**20, batch_body=2**24, arrival=Deadlines("body", sweep=Sweep(clock=clock))),
+        arrival=Deadlines("body", sweep=Sweep(clock=clock)),
         pages=PageLimits(page=50, max_page=200, max_batch=1_000),
     )
 
@@ -151,6 +157,7 @@ def _answering(app: ASGIApp, problems: Problems) -> ASGIApp:
     """Errors as problems, as the outermost layer of the edge does it."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[IN_FORCE] = as_given()
         try:
             await app(scope, receive, send)
         except AstraError as error:

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import compose
+from astra_core.config import as_loaded
 from tests.integration.api.served import HOST, client_of, settings_at
 from tests.integration.fuzz.live import examples
 
@@ -50,7 +51,7 @@ def document() -> dict[str, Any]:
     """What `/openapi.json` answers; it needs no store, so the application is not opened for it."""
 
     async def fetch() -> Any:
-        async with client_of(compose(settings_at(Path(tempfile.gettempdir()), "memory"))) as http:
+        async with client_of(compose(as_loaded(settings_at(Path(tempfile.gettempdir()), "memory")))) as http:
             return (await http.get("/openapi.json")).json()
 
     described: dict[str, Any] = asyncio.run(fetch())

@@ -28,6 +28,17 @@ REFUSES = READY + "link.sendall(b'the store is away\\n'); sys.exit(1)"
 CRASHES = READY + "sys.exit(7)"
 SILENT = READY + "signal.pause()"
 ORPHAN = READY + "link.sendall(b'ready\\n'); link.recv(1); pathlib.Path(sys.argv[1], 'orphan').touch()"
+RELOADS = (
+    READY
+    + """
+import time
+while not pathlib.Path(sys.argv[1], 'begin').exists(): time.sleep(0.01)
+signal.signal(signal.SIGHUP, lambda *_: pathlib.Path(sys.argv[1], f'reloaded-{os.getpid()}').touch())
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+link.sendall(b'ready\\n')
+while 1: signal.pause()
+"""
+)
 QUICK = RestartPolicy(first_pause=0.01, longest_pause=0.02, start_timeout=0.5)
 
 
@@ -166,16 +177,28 @@ async def test_kills_workers_that_do_not_end_in_time(trial: Callable[..., Trial]
 
 
 async def test_sigterm_stops_it_and_its_workers(trial: Callable[..., Trial]) -> None:
-    """SIGTERM to the supervisor's process ends the run without an error; SIGHUP does nothing yet."""
+    """SIGTERM to the supervisor's process ends the run without an error."""
     one = trial(SERVES)
     await one.serve()
-    os.kill(os.getpid(), signal.SIGHUP)
-    await until(lambda: len(one.said) == 1)
     assert one.task is not None
-    assert not one.task.done()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(one.task, 10)
     assert not any(map(alive, one.pids()))
+
+
+async def test_sighup_reaches_every_worker_whatever_it_is_doing(trial: Callable[..., Trial], tmp_path: Path) -> None:
+    """One that serves hears it at once, one that is still starting when it takes signals; neither dies of it."""
+    one = trial(RELOADS, workers=2)
+    (tmp_path / "begin").touch()
+    await one.serve()
+    (tmp_path / "begin").unlink()
+    await until(lambda: len(one.pids()) == 2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: len(list(tmp_path.glob("reloaded-*"))) == 1)
+    (tmp_path / "begin").touch()
+    await until(lambda: len(list(tmp_path.glob("reloaded-*"))) == 2)
+    assert one.said == []
+    assert all(map(alive, one.pids()))
 
 
 async def test_the_link_ends_when_the_parent_lets_go(tmp_path: Path) -> None:

@@ -113,12 +113,20 @@ class Bench:
         self.journals: list[Journal] = []
         self._names = 0
 
-    def journal(self, *, size: int = SEGMENT, quota: int = 100 * SEGMENT, pool: BlockingPool | None = None) -> Journal:
+    def journal(
+        self,
+        *,
+        size: int = SEGMENT,
+        quota: int = 100 * SEGMENT,
+        pool: BlockingPool | None = None,
+        sync_interval: float = 1.0,
+    ) -> Journal:
         """Return the journal of a new process, not opened."""
         journal = Journal(
             self.folder,
             segment_size=size,
             quota=quota,
+            sync_interval=sync_interval,
             clock=self.clock,
             pool=pool or InlinePool(),
             entropy=self._name,

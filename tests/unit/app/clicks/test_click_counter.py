@@ -312,7 +312,7 @@ async def test_running_adopts_and_counts_in_its_intervals(bench: Bench, caplog: 
     dead, _ = await bench.process()
     record(dead, {"aaa": 1})
     journal, counter = await bench.process()
-    task = asyncio.create_task(counter.run(interval=0.25, adopt_interval=2.0))
+    task = asyncio.create_task(counter.run())
     record(journal, {"bbb": 1})
     await _rounds(bench, 0.25)
     assert await bench.store.visits("aaa", "bbb") == [0, 1]

@@ -103,9 +103,9 @@ async def test_a_sync_that_fails_is_told_once_and_shown_until_one_succeeds(
             return await super().run(call, *args)
 
     pool = FailingDisk()
-    journal = bench.journal(pool=pool)
+    journal = bench.journal(pool=pool, sync_interval=0.004)
     await journal.open()
-    keeping = asyncio.create_task(journal.keep(sync_interval=0.004))
+    keeping = asyncio.create_task(journal.keep())
     try:
         await asyncio.sleep(0)
         bench.clock.advance(1)
@@ -363,9 +363,9 @@ async def test_sealing_ends_the_current_segment(bench: Bench) -> None:
 async def test_keeping_makes_spares_and_syncs(bench: Bench) -> None:
     """Beside the requests a spare is made as soon as one was used, in a real pool of one thread."""
     pool = BlockingPool("journal", threads=1, queue=100, clock=bench.clock)
-    journal = bench.journal(pool=pool)
+    journal = bench.journal(pool=pool, sync_interval=3600.0)
     await journal.open()
-    task = asyncio.create_task(journal.keep(sync_interval=3600.0))
+    task = asyncio.create_task(journal.keep())
     for rolls in range(2, 5):
         fill(journal, "abc")
         await until(lambda: journal._spare)
@@ -381,9 +381,9 @@ async def test_keeping_makes_spares_and_syncs(bench: Bench) -> None:
 
 async def test_keeping_survives_a_failure(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """What goes wrong once is logged, and the next round tries again."""
-    journal = bench.journal(pool=SlowPool())
+    journal = bench.journal(pool=SlowPool(), sync_interval=0.004)
     bench.folder.mkdir()
-    task = asyncio.create_task(journal.keep(sync_interval=0.004))
+    task = asyncio.create_task(journal.keep())
     await until(lambda: caplog.records)
     journal._pool = bench.journal()._pool
     await until(lambda: journal._spare)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.clicks.segment import HEADER_SIZE, Segment, sweep
+from app.clicks.segment import HEADER_SIZE, TRACES, Segment, sweep, traced
 from tests.unit.app.clicks.doubles import no_room
 
 NAME = bytes(range(16))
@@ -43,6 +43,39 @@ def test_what_was_appended_is_read(clicks: list[tuple[str, float]], limit: int) 
         assert visits == {code: sum(code == other for other, _ in clicks) for code, _ in clicks}
         assert position == segment.end
         segment.close()
+
+
+def test_the_trace_of_a_click_comes_back_beside_its_code(tmp_path: Path) -> None:
+    """A traced click counts for its code as any other does; of more traces than a batch tells, the first are told."""
+    segment = make(tmp_path, size=65_536)
+    traces = [number.to_bytes(24) for number in range(TRACES + 10)]
+    segment.append(1.0, b"abc")
+    for trace in traces:
+        segment.append(2.0, traced(b"abc", trace))
+    batch = segment.read(HEADER_SIZE, limit=1_000)
+    assert batch.visits == {"abc": 1 + len(traces)}
+    assert batch.traces == tuple(traces[:TRACES])
+    assert batch.events == 1 + len(traces)
+    segment.close()
+
+
+def test_a_click_says_when_it_was_stored(tmp_path: Path) -> None:
+    """By the number of the event before it; None at the end, also of a segment whose end is not known yet."""
+    segment = make(tmp_path)
+    segment.append(10.0, b"first")
+    after_first = segment.end
+    segment.append(20.0, b"second")
+    assert segment.time_at(HEADER_SIZE) == 10.0
+    assert segment.time_at(after_first) == 20.0
+    assert segment.time_at(segment.end) is None
+    end = segment.end
+    segment.close()
+    adopted = Segment.adopt(segment.path)
+    assert adopted is not None
+    assert adopted.time_at(after_first) == 20.0
+    assert adopted.time_at(end) is None
+    assert adopted.time_at(adopted.end) is None
+    adopted.close()
 
 
 def test_a_reader_stops_at_a_torn_frame(tmp_path: Path) -> None:

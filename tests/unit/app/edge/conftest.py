@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.api import Current
 from app.clicks import Journal
-from app.edge import CachedRedirects, Redirects, build_edge
+from app.edge import CachedRedirects, Freshness, Redirects, build_edge
 from app.links import LinkRepository, Resolver
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import StoreUnavailable
 from astra_core.storage import Take
+from astra_core.telemetry import LIBRARY, Metrics
 from astra_core.testing import FakeClock
 from tests.unit.app.clicks.doubles import InlinePool, crash
-from tests.unit.app.edge.policies import edge_policies
+from tests.unit.app.edge.policies import as_given, edge_policies
 from tests.unit.app.links.doubles import Store, create, link
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
 
@@ -55,6 +57,7 @@ class Edge:
 
     def build(self, *, max_age: float) -> CachedRedirects:
         """Return the redirect path, from memory and through the resolver, with another setting."""
+        freshness = Freshness(max_age)
         self.redirects = Redirects(
             self.management,
             resolver=self.resolver,
@@ -62,11 +65,9 @@ class Edge:
             store=self.store,
             problems=self.problems,
             clock=self.clock,
-            max_age=max_age,
+            freshness=freshness,
         )
-        return CachedRedirects(
-            self.redirects, resolver=self.resolver, journal=self.journal, cache_control=self.redirects.cache_control
-        )
+        return CachedRedirects(self.redirects, resolver=self.resolver, journal=self.journal, freshness=freshness)
 
     def stack(self, drain: Drain, *, settings: Protection | None = None) -> ASGIApp:
         """Return the whole stack round the redirect path."""
@@ -74,6 +75,9 @@ class Edge:
             self.redirects,
             resolver=self.resolver,
             journal=self.journal,
+            freshness=Freshness(0.0),
+            current=Current(as_given()),
+            metrics=Metrics(LIBRARY, clock=self.clock),
             drain=drain,
             policies=edge_policies(self.clock, settings=settings),
             problems=self.problems,

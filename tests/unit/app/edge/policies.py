@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.main.families import PRODUCT
+from app.main.following import rules_in_force
+from app.main.instruments import Instruments
+from app.main.live import Live
 from app.main.policies import PolicyFactory
-from app.settings import Protection, Retry
+from app.settings import Protection, Retry, Settings
 from astra_core.asgi import RequestIds
 from astra_core.events import Listeners
 from astra_core.resilience import Sweep
+from astra_core.telemetry import LIBRARY, Metrics
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,15 +22,28 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from app.api import InForce
     from app.edge import EdgePolicies
     from astra_core.clock import Clock
 
-__all__ = ["edge_policies", "policy_factory"]
+__all__ = ["as_given", "edge_policies", "policy_factory"]
 
 
-def policy_factory(clock: Clock) -> PolicyFactory:
+def as_given() -> InForce:
+    """Return what requests go by with the default settings."""
+    return rules_in_force(Settings())
+
+
+def policy_factory(clock: Clock, settings: Settings | None = None) -> PolicyFactory:
     """Return a factory whose breakers do not probe by themselves."""
-    return PolicyFactory(sweep=Sweep(clock=clock), clock=clock, listeners=Listeners(), spawn=_no_task)
+    return PolicyFactory(
+        sweep=Sweep(clock=clock),
+        clock=clock,
+        listeners=Listeners(),
+        spawn=_no_task,
+        instruments=Instruments(Metrics((*LIBRARY, *PRODUCT), clock=clock)),
+        live=Live(settings or Settings()),
+    )
 
 
 def edge_policies(
@@ -33,7 +51,7 @@ def edge_policies(
 ) -> EdgePolicies:
     """Return what `build_edge` wants; without `settings` nothing is tried again, since a test's clock stands still."""
     once = Protection(retry=Retry(attempts=1))
-    return policy_factory(clock).edge(settings or once, routes=routes, ids=RequestIds())
+    return policy_factory(clock, Settings(http=settings or once)).edge(routes=routes, ids=RequestIds())
 
 
 def _no_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.edge import Drain, build_edge
+from app.api import Current
+from app.edge import Drain, Freshness, build_edge
 from app.settings import Breaker, Bulkhead, Protection, Retry
 from astra_core.errors import StoreUnavailable
+from astra_core.telemetry import LIBRARY, Metrics
 from tests.unit.app.clicks.doubles import until
-from tests.unit.app.edge.policies import edge_policies
+from tests.unit.app.edge.policies import as_given, edge_policies
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
 
 if TYPE_CHECKING:
@@ -143,6 +145,9 @@ async def test_a_route_that_fails_is_left_alone_and_redirects_are_not(edge: Edge
         edge.redirects,
         resolver=edge.resolver,
         journal=edge.journal,
+        freshness=Freshness(0.0),
+        current=Current(as_given()),
+        metrics=Metrics(LIBRARY, clock=edge.clock),
         drain=Drain(),
         policies=policies,
         problems=edge.problems,

@@ -111,7 +111,7 @@ async def test_silence_starts_the_ttl_and_the_first_word_catches_up(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While looks fail entries age; afterwards everything missed is applied before they are trusted again."""
-    task = asyncio.create_task(world.follower.run(interval=0.05))
+    task = asyncio.create_task(world.follower.run())
     await world.clock.run_for(0.1)
     assert world.resolver.fresh_after == -math.inf
     world.store.away = True
@@ -165,7 +165,7 @@ async def test_an_unexpected_error_is_logged_and_followed_by_the_next_look(
     """The task never dies; meanwhile entries have their TTL."""
     whole = world.follower._feed
     world.follower._feed = None  # type: ignore[assignment]
-    task = asyncio.create_task(world.follower.run(interval=0.05))
+    task = asyncio.create_task(world.follower.run())
     await world.clock.run_for(0.05)
     assert "following changes" in caplog.text
     assert not world.follower.healthy

@@ -11,7 +11,8 @@ import pytest
 
 from app.main import Application, check_store, compose
 from app.main.application import reason_of
-from app.settings import Cache, Clicks, Server, Settings, Store
+from app.settings import Cache, Clicks, Metrics, Server, Settings, Store
+from astra_core.config import as_loaded
 from astra_core.errors import ConfigError, StorageError, StoreUnavailable
 from tests.unit.app.clicks.doubles import until
 from tests.unit.astra_core.asgi.driver import Server as Client
@@ -33,6 +34,7 @@ def settings(folder: Path, *, store: str = "sqlite", **server: Any) -> Settings:
         clicks=Clicks(journal=str(folder / "journal"), apply_interval=0.01, segment_size=64 * 1024),
         cache=Cache(poll_interval=0.005),
         server=Server(**server),
+        metrics=Metrics(folder=str(folder / "metrics")),
     )
 
 
@@ -66,7 +68,7 @@ class Lifespan:
 @asynccontextmanager
 async def running(given: Settings) -> AsyncIterator[Application]:
     """Start an application, and stop it."""
-    app = compose(given)
+    app = compose(as_loaded(given))
     await app.open()
     try:
         yield app
@@ -102,7 +104,7 @@ async def counted(app: Application, code: str, wanted: int) -> None:
 
 def test_composing_touches_nothing(tmp_path: Path) -> None:
     """Objects are built without a loop, a file or a thread."""
-    compose(settings(tmp_path))
+    compose(as_loaded(settings(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +149,7 @@ async def test_two_applications_on_one_store_tell_each_other(tmp_path: Path) -> 
 
 async def test_the_lifespan_from_begin_to_end(tmp_path: Path) -> None:
     """Complete, serve, complete."""
-    app = compose(settings(tmp_path))
+    app = compose(as_loaded(settings(tmp_path)))
     lifespan = Lifespan(app)
     await until(lambda: lifespan.sent)
     code = (await create(app))["code"]
@@ -162,7 +164,7 @@ async def test_a_start_that_fails_is_one_line_and_serves_nothing(
 ) -> None:
     """A database that is a folder, a journal that is a file: refused, said once, everything closed again."""
     (tmp_path / blocked).mkdir() if blocked == "astra.db" else (tmp_path / blocked).touch()
-    lifespan = Lifespan(compose(settings(tmp_path)))
+    lifespan = Lifespan(compose(as_loaded(settings(tmp_path))))
     await lifespan.task
     assert lifespan.types == ["lifespan.startup.failed"]
     line = capsys.readouterr().err
@@ -216,7 +218,7 @@ async def test_readiness_tells_the_figures_of_each_dependency(tmp_path: Path) ->
 
 async def test_closing_twice_or_unopened_is_no_error(tmp_path: Path) -> None:
     """A start that fails half-way closes what was never opened."""
-    app = compose(settings(tmp_path))
+    app = compose(as_loaded(settings(tmp_path)))
     await app.close()
     async with running(settings(tmp_path)):
         pass

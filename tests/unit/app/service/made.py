@@ -62,7 +62,7 @@ class Made:
             rendered.append(outcomes)
             return Answer(200, (), b"")
 
-        await (by or self.creator).create(drafts, render=render, receipt=receipt)
+        await (by or self.creator).create(drafts, rules=RULES, render=render, receipt=receipt)
         return rendered[-1] if rendered else []
 
 
@@ -74,8 +74,8 @@ async def made() -> AsyncIterator[Made]:
     codes = CodeFactory(store, block=10_000, clock=clock)
     keys = [IdempotencyKeys(store, ttl=60.0, clock=clock) for _ in range(2)]
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
-    one, other = (LinkCreator(store, links, codes, resolver, each, rules=RULES, clock=clock) for each in keys)
-    manager = LinkManager(store, links, resolver, rules=RULES, clock=clock)
+    one, other = (LinkCreator(store, links, codes, resolver, each, clock=clock) for each in keys)
+    manager = LinkManager(store, links, resolver, clock=clock)
     async with store:
         await codes.open()
         await codes.next_code()  # so that the block's own commit is not counted

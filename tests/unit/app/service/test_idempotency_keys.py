@@ -7,7 +7,7 @@ import pytest
 from app.domain import InvalidLink
 from app.service import Answer, Draft, IdempotencyInProgress, IdempotencyMismatch, Receipt
 from astra_core.errors import CommitConflict
-from tests.unit.app.service.made import Made, made
+from tests.unit.app.service.made import RULES, Made, made
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -64,7 +64,7 @@ async def test_a_key_is_given_back_whatever_happens(service: Made) -> None:
 
     for _ in range(2):
         with pytest.raises(InvalidLink):
-            await service.creator.create([Draft(url="ftp://x")], render=refuse, receipt=RECEIPT)
+            await service.creator.create([Draft(url="ftp://x")], rules=RULES, render=refuse, receipt=RECEIPT)
     service.keys.begin(RECEIPT)
 
 

@@ -145,7 +145,7 @@ async def test_a_key_that_needs_a_restart_may_wait_for_it() -> None:
     assert await world.reloader.reload("files")
     web = world.reloader.loaded.settings.web
     assert (web.port, web.patience) == (8080, 2.0)
-    assert world.reloader.pending == ("web.port",)
+    assert list(world.reloader.pending) == ["web.port"]
     assert world.reloader.loaded.origins["web.port"] == "given"
     world.source.web = {"port": 9090, "patience": 2, "on": False}
     assert await world.reloader.reload("files")

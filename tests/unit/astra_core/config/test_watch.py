@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astra_core.config import FolderWatch, follow_source
-from astra_core.config.watch import fingerprint
+from astra_core.config import FolderWatch, fingerprint, follow_source
 from astra_core.errors import StorageError
 from astra_core.testing import FakeClock
 
@@ -62,7 +61,7 @@ async def watching(tmp_path: Path) -> AsyncIterator[Callable[..., Counted]]:
 
     def begin(*names: str, poll_interval: float = 3_600.0) -> Counted:
         folders = [tmp_path / name for name in names or ("settings",)]
-        begun.append(Counted(FolderWatch(folders, poll_interval=poll_interval, run=run)))
+        begun.append(Counted(FolderWatch(folders, seen=fingerprint(folders), poll_interval=poll_interval, run=run)))
         return begun[-1]
 
     yield begin
@@ -123,7 +122,7 @@ async def test_what_leaves_the_content_alone_is_not_told(tmp_path: Path, watchin
 async def test_what_changed_before_the_watch_began_is_told(tmp_path: Path) -> None:
     """Between the making of the watch, which comes before the settings are read, and its first look."""
     (tmp_path / "default.yaml").write_text("a: 1")
-    watch = FolderWatch([tmp_path], poll_interval=3_600.0, run=run)
+    watch = FolderWatch([tmp_path], seen=fingerprint([tmp_path]), poll_interval=3_600.0, run=run)
     (tmp_path / "default.yaml").write_text("a: 2")
     counted = Counted(watch)
     await counted.next()

@@ -1,0 +1,101 @@
+"""Which figures of the application's objects are shown as metrics, under the names of the two tables."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+from app.main import families
+from astra_core import __version__
+from astra_core.telemetry import (
+    names,
+    watch_breaker,
+    watch_budget,
+    watch_limiter,
+    watch_pool,
+    watch_process,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.clicks import ClickCounter, Journal
+    from app.codes import CodeFactory
+    from app.edge import Drain
+    from app.links import Follower, Resolver
+    from app.service import LinkCreator
+    from astra_core.keyed import BlockingPool
+    from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget
+    from astra_core.telemetry import Metrics
+
+__all__ = ["Instruments"]
+
+
+class Instruments:
+    """Registers what to look at; nothing is called on the way of a request."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def process(self) -> None:
+        """What runs, and the process that it runs in."""
+        self._metrics.info(names.BUILD, __version__, platform.python_version(), platform.python_implementation())
+        watch_process(self._metrics)
+
+    def pools(self, pools: Iterable[BlockingPool]) -> None:
+        """Pools of threads."""
+        for pool in pools:
+            watch_pool(self._metrics, pool)
+
+    def breaker(self, breaker: CircuitBreaker) -> None:
+        """A breaker, from when it was made."""
+        watch_breaker(self._metrics, breaker)
+
+    def budget(self, name: str, budget: RetryBudget) -> None:
+        """The budget of the retries called `name`."""
+        watch_budget(self._metrics, name, budget)
+
+    def limiter(self, limiter: Limiter) -> None:
+        """A limiter."""
+        watch_limiter(self._metrics, limiter)
+
+    def deadlines(self, name: str) -> None:
+        """Deadlines called `name`: no figure to look at, but none may be absent until the first one expires."""
+        for whose in ("own", "caller"):
+            self._metrics.counter(names.DEADLINE_EXCEEDED, name, whose)
+
+    def links(self, resolver: Resolver, follower: Follower, codes: CodeFactory, creator: LinkCreator) -> None:
+        """The links in memory, how fresh they are, and the making of new ones."""
+        watch = self._metrics.watch
+        watch(families.LINKS_CREATED, lambda: creator.created)
+        watch(families.LINKS_REUSED, lambda: creator.reused)
+        watch(families.CODES_LEFT, lambda: codes.left)
+        watch(families.CACHE_HITS, lambda: resolver.hits)
+        watch(families.CACHE_MISSES, lambda: resolver.misses)
+        watch(families.CACHE_STALE, lambda: resolver.stale)
+        watch(families.CACHE_UNKNOWN, lambda: resolver.unknown)
+        watch(families.CACHE_EVICTIONS, lambda: resolver.entries.evictions)
+        watch(families.CACHE_ENTRIES, lambda: len(resolver.entries), "positive")
+        watch(families.CACHE_ENTRIES, lambda: len(resolver.unknowns), "negative")
+        watch(families.CACHE_CAPACITY, lambda: resolver.entries.capacity, "positive")
+        watch(families.CACHE_CAPACITY, lambda: resolver.unknowns.capacity, "negative")
+        watch(families.FLIGHT_JOINS, lambda: resolver.joins)
+        watch(families.CHANGES_AGE, lambda: follower.age)
+        watch(families.CHANGES_GAPS, lambda: follower.gaps)
+
+    def clicks(self, journal: Journal, counter: ClickCounter) -> None:
+        """The journal, and what was counted of it."""
+        watch = self._metrics.watch
+        watch(families.CLICKS_RECORDED, lambda: journal.recorded)
+        watch(families.CLICKS_COUNTED, lambda: counter.counted)
+        watch(families.CLICKS_DROPPED, lambda: journal.dropped)
+        watch(families.CLICKS_LOST, lambda: journal.lost)
+        watch(families.CLICKS_FAILURES, lambda: counter.failures)
+        watch(families.JOURNAL_BYTES, lambda: journal.bytes)
+        watch(families.JOURNAL_QUOTA, lambda: journal.quota)
+        watch(families.JOURNAL_AGE, lambda: journal.age)
+        watch(families.JOURNAL_SYNC_FAILED, lambda: journal.sync_failed)
+
+    def drain(self, drain: Drain) -> None:
+        """The requests that shutdown cut off."""
+        self._metrics.watch(families.REQUESTS_CANCELLED, lambda: drain.cancelled)

@@ -1,0 +1,96 @@
+"""Events to metrics: what happened, as it is told, is counted under the names of the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from astra_core.events import (
+    BreakerClosed,
+    BreakerHalfOpened,
+    BreakerOpened,
+    BreakerOverridden,
+    BreakerRamping,
+    CallHedged,
+    CallRefused,
+    CallRejected,
+    CallThrottled,
+    DeadlineExpired,
+    GroupCommitted,
+    PoolWaited,
+    RetryGivenUp,
+    RetryScheduled,
+    StoreCalled,
+    WriterContended,
+)
+from astra_core.telemetry import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astra_core.telemetry.metrics import Metrics
+
+__all__ = ["MetricsListener"]
+
+_OUTCOMES: Final = {"": "ok", "CommitConflict": "conflict", "CancelledError": "cancelled"}
+"""Of a store's call, by the class of its error; any other is `failed`."""
+
+
+class MetricsListener:
+    """Counts events in `metrics`. Hand it, alone or among others, to whatever takes `listeners`.
+
+    What an object keeps as plain figures (permits in use, the state of a breaker) is not told but looked at: see
+    `watch_breaker` and its like. Events that are in no table are passed over.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._group = metrics.histogram(names.COMMIT_GROUP)
+        self._commit = metrics.histogram(names.COMMIT_DURATION)
+        self._lock_wait = metrics.histogram(names.COMMIT_WAIT)
+        self._contended = metrics.counter(names.WRITER_CONTENDED)
+        self._takers: dict[type, Callable[[Any], None]] = {
+            StoreCalled: self._store_called,
+            PoolWaited: self._pool_waited,
+            GroupCommitted: self._group_committed,
+            WriterContended: lambda event: self._contended.inc(event.tries),
+            BreakerOpened: lambda event: self._breaker_moved(event.name, "open"),
+            BreakerHalfOpened: lambda event: self._breaker_moved(event.name, "half-open"),
+            BreakerRamping: lambda event: self._breaker_moved(event.name, "ramping"),
+            BreakerClosed: lambda event: self._breaker_moved(event.name, "closed"),
+            BreakerOverridden: lambda event: self._breaker_moved(event.name, event.state),
+            CallRejected: lambda event: metrics.counter(names.BREAKER_REJECTED, event.name).inc(),
+            RetryScheduled: lambda event: metrics.counter(names.RETRIES, event.name, "scheduled").inc(),
+            RetryGivenUp: lambda event: metrics.counter(names.RETRIES, event.name, event.reason).inc(),
+            CallHedged: lambda event: metrics.counter(names.HEDGES, event.name).inc(),
+            CallRefused: lambda event: metrics.counter(names.LIMITER_REJECTED, event.name, event.reason).inc(),
+            CallThrottled: lambda event: metrics.counter(names.THROTTLED, event.name).inc(),
+            DeadlineExpired: self._deadline_expired,
+        }
+
+    def __call__(self, event: object, /) -> None:
+        """Count `event`."""
+        taker = self._takers.get(type(event))
+        if taker is not None:
+            taker(event)
+
+    def _store_called(self, event: StoreCalled) -> None:
+        outcome = _OUTCOMES.get(event.error, "failed")
+        self._metrics.histogram(names.STORE_DURATION, event.store, event.operation, outcome).observe(event.seconds)
+
+    def _pool_waited(self, event: PoolWaited) -> None:
+        self._metrics.histogram(names.POOL_WAIT, event.pool).observe(event.seconds)
+
+    def _group_committed(self, event: GroupCommitted) -> None:
+        self._group.observe(event.size)
+        self._commit.observe(event.seconds)
+        self._lock_wait.observe(event.waited)
+
+    def _breaker_moved(self, name: str, state: str) -> None:
+        self._metrics.counter(names.BREAKER_TRANSITIONS, name, state).inc()
+
+    def _deadline_expired(self, event: DeadlineExpired) -> None:
+        whose = "own" if event.own else "caller"
+        self._metrics.counter(names.DEADLINE_EXCEEDED, event.name, whose).inc()
+
+    def __repr__(self) -> str:
+        return f"MetricsListener({self._metrics!r})"

@@ -95,8 +95,8 @@ class AccessLogMiddleware(Layer):
         self._unusual(x)
 
     def _unusual(self, x: Exchange) -> None:
-        error, began = x.notes.get(_NOTE, (None, x.began))
-        seconds = self._now() - began
+        error, x.began = x.notes.pop(_NOTE, (None, x.began))  # given back: an outer layer may read it
+        seconds = self._now() - x.began
         if isinstance(error, asyncio.CancelledError) and seconds < self._slow:
             self._gap -= 1
             if self._gap <= 0:

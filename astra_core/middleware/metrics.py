@@ -54,7 +54,6 @@ class MetricsMiddleware(Layer):
         instrumentations: Sequence[Callable[[Info], None]] = (),
     ) -> None:
         super().__init__(app)
-        self.begun = 0
         self._metrics = metrics
         self._clock = clock or SystemClock()
         self._now = self._clock.monotonic
@@ -63,15 +62,11 @@ class MetricsMiddleware(Layer):
         self._last: tuple[str | None, str, int] = (None, "", 0)
         self._values: list[float] = []
         self._at = 0
-        metrics.watch(names.HTTP_IN_PROGRESS, self.in_progress)
-
-    def in_progress(self) -> int:
-        """Return how many requests have begun and not ended. Those that ended are counted in the records anyway."""
-        return self.begun - self._metrics.http_requests()
+        metrics.watch(names.HTTP_IN_PROGRESS, metrics.http_in_progress)
 
     def enter(self, x: Exchange) -> None:
         """Take the time."""
-        self.begun += 1
+        self._metrics.http_begun += 1
         x.size = 0
         x.began = self._now()
 

@@ -64,6 +64,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.exemplars: dict[tuple[str, ...], dict[int, Exemplar]] = {}
         """Of HTTP records: by labels and bucket, the newest; kept by `MetricsMiddleware`."""
+        self.http_begun = 0
+        """Requests that began in this process; moved by `MetricsMiddleware`."""
         self._clock = clock
         self._max = max_series
         self._table = Table((*self.families, HTTP), max_series=max_series)
@@ -106,9 +108,10 @@ class Metrics:
         series = self._table.bind(HTTP, (handler, method, status), (Kind.HISTOGRAM,), width=WIDTH)
         return self._table.values, series.at
 
-    def http_requests(self) -> int:
-        """Return how many requests this process has put into its records."""
-        return sum(int(sum(values[:SECONDS])) for series, values in self._table if series.family is HTTP)
+    def http_in_progress(self) -> int:
+        """Return how many requests have begun and not ended; those that ended are counted in the records anyway."""
+        ended = sum(sum(values[:SECONDS]) for series, values in self._table if series.family is HTTP)
+        return self.http_begun - int(ended)
 
     async def open(self) -> None:
         """Make this process's file, and take over what earlier ones left. Raises nothing: a folder may fail us."""

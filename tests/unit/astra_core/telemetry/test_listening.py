@@ -1,0 +1,156 @@
+"""Events become counts, and objects show what they keep."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from astra_core import events
+from astra_core.keyed import BlockingPool
+from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget, Sweep
+from astra_core.telemetry import (
+    LIBRARY,
+    Metrics,
+    MetricsListener,
+    names,
+    watch_breaker,
+    watch_budget,
+    watch_limiter,
+    watch_loop,
+    watch_pool,
+    watch_process,
+)
+from astra_core.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+async def shown(metrics: Metrics) -> Mapping[str, float]:
+    """Return every sample, as `name{value}{value}`."""
+    _, body = await metrics.render()
+    return {
+        sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """The library's table."""
+    return Metrics(LIBRARY, clock=FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("event", "sample"),
+    [
+        (events.BreakerOpened("db", "rate", 1.0, 1, 1.0, 0.0, 1), "astra_breaker_transitions_total{db}{open}"),
+        (events.BreakerHalfOpened("db", "time", 3, 1), "astra_breaker_transitions_total{db}{half-open}"),
+        (events.BreakerRamping("db", 1.0, 1), "astra_breaker_transitions_total{db}{ramping}"),
+        (events.BreakerClosed("db", "good", 1), "astra_breaker_transitions_total{db}{closed}"),
+        (events.BreakerOverridden("db", "disabled", 1), "astra_breaker_transitions_total{db}{disabled}"),
+        (events.CallRejected("db", "open", 1.0), "astra_breaker_rejected_total{db}"),
+        (events.RetryScheduled("db", 1, 0.1, "OSError"), "astra_retries_total{db}{scheduled}"),
+        (events.RetryGivenUp("db", 2, "budget", "OSError"), "astra_retries_total{db}{budget}"),
+        (events.CallHedged("db", 0.1), "astra_hedges_total{db}"),
+        (events.CallRefused("db", "full", 1), "astra_limiter_rejected_total{db}{full}"),
+        (events.CallThrottled("db", 0.5), "astra_throttled_total{db}"),
+        (events.DeadlineExpired("db", 1.0, own=True), "astra_deadline_exceeded_total{db}{own}"),
+        (events.DeadlineExpired("db", 1.0, own=False), "astra_deadline_exceeded_total{db}{caller}"),
+        (events.GroupCommitted(5, 0.01, 0.0), "astra_commit_group_size_bucket{8.0}"),
+        (events.GroupCommitted(5, 0.01, 0.0), "astra_commit_duration_seconds_count"),
+        (events.GroupCommitted(5, 0.01, 0.0), "astra_commit_lock_wait_seconds_count"),
+        (events.WriterContended(1, 0.01), "astra_writer_contended_total"),
+        (events.PoolWaited("db", 0.01), "astra_pool_wait_seconds_count{db}"),
+        (
+            events.StoreCalled("sqlite", "get", "links", 0.01, ""),
+            "astra_store_operation_duration_seconds_count{get}{ok}{sqlite}",
+        ),
+        (
+            events.StoreCalled("sqlite", "commit", "", 0.01, "CommitConflict"),
+            "astra_store_operation_duration_seconds_count{commit}{conflict}{sqlite}",
+        ),
+        (
+            events.StoreCalled("sqlite", "commit", "", 0.01, "StoreUnavailable"),
+            "astra_store_operation_duration_seconds_count{commit}{failed}{sqlite}",
+        ),
+        (
+            events.StoreCalled("sqlite", "get", "", 0.01, "CancelledError"),
+            "astra_store_operation_duration_seconds_count{get}{cancelled}{sqlite}",
+        ),
+    ],
+)
+async def test_an_event_is_counted_where_it_belongs(metrics: Metrics, event: object, sample: str) -> None:
+    """Once each, under the names of the table."""
+    listener = MetricsListener(metrics)
+    before = await shown(metrics)
+    listener(event)
+    assert (await shown(metrics))[sample] == before.get(sample, 0) + 1
+
+
+async def test_what_is_in_no_table_is_passed_over(metrics: Metrics) -> None:
+    """Another's event changes nothing and raises nothing."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Other:
+        """Something else."""
+
+    listener = MetricsListener(metrics)
+    before = await shown(metrics)
+    listener(Other())
+    assert await shown(metrics) == before
+
+
+async def test_objects_show_what_they_keep(metrics: Metrics) -> None:
+    """A breaker's state, a limiter's permits, a budget's balance, a pool's threads, the process; from the start."""
+    clock = FakeClock()
+    breaker = CircuitBreaker(name="db", clock=clock)
+    limiter = Limiter("db", sweep=Sweep(clock=clock))
+    budget = RetryBudget(clock=clock)
+    pool = BlockingPool("db", threads=3, queue=5)
+    watch_breaker(metrics, breaker)
+    watch_limiter(metrics, limiter)
+    watch_budget(metrics, "db", budget)
+    watch_pool(metrics, pool)
+    watch_process(metrics)
+    found = await shown(metrics)
+    assert found["astra_breaker_state{db}{closed}"] == 1
+    assert found["astra_breaker_state{db}{open}"] == 0
+    assert found["astra_breaker_transitions_total{db}{open}"] == 0
+    assert found["astra_limiter_rejected_total{db}{full}"] == 0
+    assert found["astra_retry_budget_left{db}"] == budget.balance
+    assert found["astra_limiter_limit{db}"] == limiter.limit
+    assert (found["astra_pool_max{db}"], found["astra_pool_threads{db}"]) == (3, 0)
+    assert found["astra_workers"] == 1
+    assert found["astra_worker_memory_bytes"] > 1_000_000
+    breaker.force_open()
+    assert limiter.try_acquire()
+    await pool.run(int)
+    found = await shown(metrics)
+    assert found["astra_breaker_state{db}{closed}"] == 0
+    assert found["astra_breaker_state{db}{forced open}"] == 1
+    assert found["astra_limiter_in_use{db}"] == 1
+    assert found["astra_pool_threads{db}"] == 1
+    await pool.close()
+
+
+async def test_the_lag_of_the_loop_is_how_late_it_wakes() -> None:
+    """A sleep of 100 ms that took 350 is 250 ms late."""
+    clock = FakeClock()
+    metrics = Metrics(LIBRARY, clock=clock)
+    watching = asyncio.create_task(watch_loop(metrics.histogram(names.LOOP_LAG), clock=clock, interval=0.1))
+    for seconds in (0.1, 0.35):
+        await asyncio.sleep(0)
+        clock.advance(seconds)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    found = await shown(metrics)
+    assert found["astra_event_loop_lag_seconds_count"] == 2
+    assert found["astra_event_loop_lag_seconds_sum"] == pytest.approx(0.25)
+    watching.cancel()
+    await asyncio.wait([watching])

@@ -15,6 +15,7 @@ from astra_core.middleware import (
     DeadlineMiddleware,
     DisconnectMiddleware,
     LimiterMiddleware,
+    LogContextMiddleware,
     MetricsMiddleware,
     RequestIdMiddleware,
     RetryMiddleware,
@@ -45,6 +46,7 @@ def build_edge(
     drain: Drain,
     policies: EdgePolicies,
     metrics: Metrics,
+    access_log: Callable[[ASGIApp], Layer],
     problems: Problems,
 ) -> ASGIApp:
     """Stack the layers, outermost first; all of them fuse into one."""
@@ -52,6 +54,8 @@ def build_edge(
     stack: list[Callable[[ASGIApp], Layer]] = [
         # Outermost: it counts what the client sees, whoever answers.
         partial(MetricsMiddleware, metrics=metrics, clock=policies.clock),
+        # A line for some of the requests, and for all that failed: as the client saw them too.
+        access_log,
         # It answers for whatever the others raise, and nothing answers for it.
         partial(LastResort, problems=problems),
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
@@ -60,6 +64,8 @@ def build_edge(
         partial(Draining, drain=drain, problems=problems),
         # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it.
         partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
+        # What is logged from here on names its request. Above, nothing is logged of a request but its own line.
+        LogContextMiddleware,
         # What an operator may change meanwhile is fixed for this request before anything waits.
         partial(Snapshot, current=current),
         # The time that a request has begins here, so the wait in the limiter's queue is part of it.

@@ -35,8 +35,7 @@ async def start(receive: Receive, send: Send) -> Application | None:
         await refuse_start(send, reason_of(error))
         return None
     sources = Sources(load=partial(load_settings, environ), folders=folders, seen=seen)
-    install_logs(loaded.settings.log)
-    return compose(loaded, sources=sources)
+    return compose(loaded, sources=sources, logs=install_logs(loaded.settings.log))
 
 
 async def check_store(settings: Settings) -> None:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from astra_core.config import Loaded
     from astra_core.events import Listeners
     from astra_core.storage import StoreEngine
+    from astra_core.telemetry import Logs
 
 __all__ = ["compose", "compose_store"]
 
@@ -66,11 +67,12 @@ def compose(
     loaded: Loaded[Settings],
     *,
     sources: Sources | None = None,
+    logs: Logs | None = None,
     clock: Clock | None = None,
 ) -> Application:
     """Build the whole application. Nothing is opened or started before its lifespan.
 
-    With `sources` the settings are read again while it runs.
+    With `sources` the settings are read again while it runs; `logs` is the set-up of logging, if that is ours.
     """
     clock = clock or SystemClock()
     settings = loaded.settings
@@ -80,7 +82,7 @@ def compose(
     drain = Drain()
     background = Background()
 
-    telemetry = compose_telemetry(loaded, live, clock=clock)
+    telemetry = compose_telemetry(loaded, live, logs=logs, clock=clock)
     instruments, listeners = telemetry.instruments, telemetry.listeners
     policies = PolicyFactory(
         sweep=Sweep(clock=clock),
@@ -189,6 +191,7 @@ def compose(
         drain=drain,
         policies=policies.edge(routes=management.routes, ids=ids),
         metrics=telemetry.metrics,
+        access_log=telemetry.access_log,
         problems=problems,
     )
 

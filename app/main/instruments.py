@@ -17,7 +17,7 @@ from astra_core.telemetry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from app.clicks import ClickCounter, Journal
     from app.codes import CodeFactory
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.service import LinkCreator
     from astra_core.keyed import BlockingPool
     from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget
-    from astra_core.telemetry import Metrics
+    from astra_core.telemetry import Logs, Metrics
 
 __all__ = ["Instruments"]
 
@@ -99,3 +99,14 @@ class Instruments:
     def drain(self, drain: Drain) -> None:
         """The requests that shutdown cut off."""
         self._metrics.watch(families.REQUESTS_CANCELLED, lambda: drain.cancelled)
+
+    def logs(self, logs: Logs) -> None:
+        """The way of the log lines to their output."""
+        for level in logs.lines:
+            self._metrics.watch(names.LOG_LINES, _lines(logs, level), level)
+        self._metrics.watch(names.LOG_DROPPED, lambda: logs.dropped)
+        self._metrics.watch(names.LOG_QUEUE, lambda: logs.queued)
+
+
+def _lines(logs: Logs, level: str) -> Callable[[], float]:
+    return lambda: logs.lines[level]

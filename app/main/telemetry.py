@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,33 +11,52 @@ from app.main.instruments import Instruments
 from app.main.policies import log_breakers
 from app.main.reloading import log_reloads
 from astra_core.events import Listeners
-from astra_core.telemetry import LIBRARY, Metrics, MetricsListener, names, watch_loop
+from astra_core.middleware import AccessLogMiddleware
+from astra_core.telemetry import LIBRARY, Logs, Metrics, MetricsListener, names, watch_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from app.main.live import Live
     from app.settings import Log, Settings
+    from astra_core.asgi import ASGIApp
     from astra_core.clock import Clock
     from astra_core.config import Loaded
 
 __all__ = ["Telemetry", "compose_telemetry", "install_logs"]
 
 
-def install_logs(settings: Log) -> None:
-    """Set up logging for this process."""
-    logging.basicConfig(level=settings.level.upper(), format="%(levelname)s %(name)s: %(message)s")
+def install_logs(settings: Log) -> Logs:
+    """Take over the logging of this process: ours, and the server's."""
+    logs = Logs(level=settings.level, format=settings.format, queue=settings.queue)
+    logs.install()
+    return logs
 
 
 @dataclass(kw_only=True)
 class Telemetry:
-    """Metrics, and who hears of events."""
+    """Metrics, traces and logs, and who hears of events; `logs` is None where somebody else set logging up."""
 
     metrics: Metrics
+    logs: Logs | None
     instruments: Instruments
     listeners: Listeners
+    live: Live
     clock: Clock
     publish_interval: float
+
+    def access_log(self, app: ASGIApp) -> AccessLogMiddleware:
+        """Put access lines round `app`; they follow the settings."""
+        log = self.live.settings.log
+        layer = AccessLogMiddleware(
+            app, ratio=log.access_ratio, slow=log.slow, per_second=log.per_second, clock=self.clock
+        )
+        self.live.follow(
+            lambda s: (s.log.access_ratio, s.log.slow, s.log.per_second),
+            lambda new: layer.configure(ratio=new[0], slow=new[1], per_second=new[2]),
+        )
+        self.metrics.watch(names.ACCESS_SUPPRESSED, lambda: layer.suppressed)
+        return layer
 
     async def open(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Begin to publish."""
@@ -47,8 +65,10 @@ class Telemetry:
         spawn(watch_loop(self.metrics.histogram(names.LOOP_LAG), clock=self.clock))
 
     async def close(self) -> None:
-        """Publish for the last time."""
+        """Publish, and write, for the last time."""
         await self.metrics.close()
+        if self.logs is not None:
+            await self.logs.aclose()
 
     async def _publish(self) -> None:
         while True:
@@ -56,7 +76,7 @@ class Telemetry:
             self.metrics.publish()
 
 
-def compose_telemetry(loaded: Loaded[Settings], live: Live, *, clock: Clock) -> Telemetry:
+def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None, clock: Clock) -> Telemetry:
     """Build it; nothing is opened."""
     settings = loaded.settings.metrics
     metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.folder), max_series=settings.max_series)
@@ -65,10 +85,15 @@ def compose_telemetry(loaded: Loaded[Settings], live: Live, *, clock: Clock) -> 
     metrics.info(names.CONFIG, "1", loaded.checksum, loaded.environment)
     telemetry = Telemetry(
         metrics=metrics,
+        logs=logs,
         instruments=instruments,
         listeners=Listeners(log_breakers, log_reloads, MetricsListener(metrics)),
+        live=live,
         clock=clock,
         publish_interval=settings.publish_interval,
     )
     live.attribute(telemetry, "publish_interval", lambda s: s.metrics.publish_interval)
+    if logs is not None:
+        instruments.logs(logs)
+        live.follow(lambda s: (s.log.level, s.log.format), lambda new: logs.configure(level=new[0], format=new[1]))
     return telemetry

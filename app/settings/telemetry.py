@@ -61,17 +61,17 @@ class Tracing(Section, frozen=True, kw_only=True):
 class Log(Section, frozen=True, kw_only=True):
     """What is logged, and how; docs/logging.md explains it."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], restart("Least level that is logged.")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], hot("Least level that is logged.")] = "info"
     format: Annotated[
         Literal["auto", "json", "pretty"],
-        restart("`json` lines, `pretty` ones for people, or `auto`: pretty on a terminal."),
+        hot("`json` lines, `pretty` ones for people, or `auto`: pretty on a terminal."),
     ] = "auto"
     access_ratio: Annotated[
-        float, restart("Share of requests that leave a line; failed and slow ones always do.", ge=0, le=1)
+        float, hot("Share of requests that leave a line; failed and slow ones always do.", ge=0, le=1)
     ] = 0.01
-    slow: Annotated[Duration, restart("A request that takes as long, or longer, is slow.", ge=0.001, le=600)] = 1.0
+    slow: Annotated[Duration, hot("A request that takes as long, or longer, is slow.", ge=0.001, le=600)] = 1.0
     per_second: Annotated[
-        float, restart("Most lines a second for failed and slow requests, of each worker.", ge=1, le=100_000)
+        float, hot("Most lines a second for failed and slow requests, of each worker.", ge=1, le=100_000)
     ] = 100.0
     queue: Annotated[
         int, restart("Most lines that wait to be written; more are dropped, and counted.", ge=100, le=1_000_000)

@@ -1,5 +1,6 @@
 """Middleware for any ASGI application, the HTTP face of one policy each; directly stacked ones fuse into one."""
 
+from astra_core.middleware.access_log import AccessLogMiddleware, LogContextMiddleware
 from astra_core.middleware.breaker import BreakerMiddleware, client_left, server_error
 from astra_core.middleware.deadline import DeadlineMiddleware
 from astra_core.middleware.disconnect import DisconnectMiddleware
@@ -12,10 +13,12 @@ from astra_core.middleware.retry import RetryMiddleware
 from astra_core.middleware.route_keys import RouteKeys
 
 __all__ = [
+    "AccessLogMiddleware",
     "BreakerMiddleware",
     "DeadlineMiddleware",
     "DisconnectMiddleware",
     "LimiterMiddleware",
+    "LogContextMiddleware",
     "MetricsEndpoint",
     "MetricsMiddleware",
     "RequestIdMiddleware",

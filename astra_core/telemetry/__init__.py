@@ -2,19 +2,27 @@
 
 from astra_core.telemetry import names
 from astra_core.telemetry.family import Across, Family, Kind
+from astra_core.telemetry.log_context import REQUEST, RequestOf, log_context
+from astra_core.telemetry.logs import Logs
 from astra_core.telemetry.loop_lag import watch_loop
 from astra_core.telemetry.metrics import Metrics
 from astra_core.telemetry.metrics_listener import MetricsListener
 from astra_core.telemetry.names import LIBRARY
+from astra_core.telemetry.redaction import Redactor
 from astra_core.telemetry.watched import watch_breaker, watch_budget, watch_limiter, watch_pool, watch_process
 
 __all__ = [
     "LIBRARY",
+    "REQUEST",
     "Across",
     "Family",
     "Kind",
+    "Logs",
     "Metrics",
     "MetricsListener",
+    "Redactor",
+    "RequestOf",
+    "log_context",
     "names",
     "watch_breaker",
     "watch_budget",

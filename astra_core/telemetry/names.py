@@ -207,6 +207,11 @@ LOG_LINES = Family(name="astra_log_lines", kind=Kind.COUNTER, help="Log lines by
 LOG_DROPPED = Family(
     name="astra_log_dropped", kind=Kind.COUNTER, help="Log lines dropped because the output did not take them."
 )
+ACCESS_SUPPRESSED = Family(
+    name="astra_access_log_suppressed",
+    kind=Kind.COUNTER,
+    help="Failed or slow requests that left no line, being more than `log.per_second`.",
+)
 LOG_QUEUE = Family(name="astra_log_queue", kind=Kind.GAUGE, help="Log lines that wait to be written.")
 
 LIBRARY: tuple[Family, ...] = tuple(family for family in tuple(globals().values()) if isinstance(family, Family))

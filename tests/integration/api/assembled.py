@@ -26,6 +26,7 @@ from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
 from astra_core.asgi import Problems, RequestIds
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
+from astra_core.middleware import AccessLogMiddleware
 from astra_core.resilience import Deadlines, Sweep
 from astra_core.storage import MemoryStore
 from astra_core.telemetry import LIBRARY, Metrics
@@ -143,6 +144,7 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
             freshness=Freshness(0.0),
             current=Current(as_given()),
             metrics=Metrics(LIBRARY, clock=clock),
+            access_log=AccessLogMiddleware,
             drain=Drain(),
             policies=edge_policies(clock, routes=management.routes),
             problems=problems,

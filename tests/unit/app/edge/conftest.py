@@ -10,6 +10,7 @@ from app.edge import CachedRedirects, Freshness, Redirects, build_edge
 from app.links import LinkRepository, Resolver
 from astra_core.asgi import Problems, RequestIds, Response
 from astra_core.errors import StoreUnavailable
+from astra_core.middleware import AccessLogMiddleware
 from astra_core.storage import Take
 from astra_core.telemetry import LIBRARY, Metrics
 from astra_core.testing import FakeClock
@@ -78,6 +79,7 @@ class Edge:
             freshness=Freshness(0.0),
             current=Current(as_given()),
             metrics=Metrics(LIBRARY, clock=self.clock),
+            access_log=AccessLogMiddleware,
             drain=drain,
             policies=edge_policies(self.clock, settings=settings),
             problems=self.problems,

@@ -12,6 +12,7 @@ from app.api import Current
 from app.edge import Drain, Freshness, build_edge
 from app.settings import Breaker, Bulkhead, Protection, Retry
 from astra_core.errors import StoreUnavailable
+from astra_core.middleware import AccessLogMiddleware
 from astra_core.telemetry import LIBRARY, Metrics
 from tests.unit.app.clicks.doubles import until
 from tests.unit.app.edge.policies import as_given, edge_policies
@@ -148,6 +149,7 @@ async def test_a_route_that_fails_is_left_alone_and_redirects_are_not(edge: Edge
         freshness=Freshness(0.0),
         current=Current(as_given()),
         metrics=Metrics(LIBRARY, clock=edge.clock),
+        access_log=AccessLogMiddleware,
         drain=Drain(),
         policies=policies,
         problems=edge.problems,

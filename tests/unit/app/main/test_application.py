@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astra_core.asgi import Message
+    from astra_core.telemetry import Logs
 
 JSON = [(b"host", b"localhost"), (b"content-type", b"application/json")]
 
@@ -66,9 +67,9 @@ class Lifespan:
 
 
 @asynccontextmanager
-async def running(given: Settings) -> AsyncIterator[Application]:
+async def running(given: Settings, *, logs: Logs | None = None) -> AsyncIterator[Application]:
     """Start an application, and stop it."""
-    app = compose(as_loaded(given))
+    app = compose(as_loaded(given), logs=logs)
     await app.open()
     try:
         yield app

@@ -13,6 +13,7 @@ from app.main.reloading import Sources
 from app.settings import Breaker, Cache, Safeguards, Settings, Store
 from astra_core.config import as_loaded, keys_of
 from astra_core.errors import StoreUnavailable
+from astra_core.telemetry import Logs
 from tests.unit.app.main.test_application import create, running, settings
 from tests.unit.astra_core.asgi.driver import call, http_scope
 
@@ -57,7 +58,7 @@ def put(section: Any, path: tuple[str, ...], new: Any) -> Any:
 async def test_every_hot_key_reaches_an_object(key: Key, tmp_path: Path) -> None:
     """Alone changed, it changes what somebody takes: no key is called hot that nothing follows."""
     given = settings(tmp_path, store="memory")
-    async with running(given) as app:
+    async with running(given, logs=Logs()) as app:
         await call(app, http_scope("/v1/links"))  # the breaker of a route is made with its first request
         assert app.live.changed(put(given, key.path, other(key, value(given, key))))
         assert not app.live.changed(given)

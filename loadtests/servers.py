@@ -26,6 +26,8 @@ _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 10.0
 _POLL = 0.002
 _RUNNING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_COMPLAINT = re.compile(r'WARNING|ERROR|CRITICAL|Traceback|\{"time":"[^"]*","level":"(?:warning|error|critical)"')
+"""A line of uvicorn's own set-up, or of ours."""
 _OPTIONS = ("--host", HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", "--no-access-log")
 
 
@@ -56,7 +58,7 @@ class Server:
     def complaints(self) -> list[str]:
         """Return the lines of its log that are warnings or worse."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line for line in lines if line.startswith(("WARNING", "ERROR", "CRITICAL", "Traceback"))]
+        return [line for line in lines if _COMPLAINT.match(line)]
 
     def stop(self) -> None:
         """Ask for an orderly end, and end what is left of the process group."""

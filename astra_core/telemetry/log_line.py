@@ -27,7 +27,7 @@ _DEPTH = 4
 _NAME = 128
 _TAKEN = 65_536  # characters: secrets are looked for in these, before the text is cut to TEXT
 _WHOLE = 2**63
-_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", REQUEST}
+_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message", REQUEST}
 
 
 @dataclasses.dataclass(slots=True)

@@ -88,7 +88,7 @@ class Logs:
         self._handler = _Handler(self._queue, self.lines, self._clock)
         self._take("", [self._handler], self._level.upper(), [])
         for name in SERVERS:
-            self._take(name, [], "NOTSET", [_Diverted(self._handler)])
+            self._take(name, [], None, [_Diverted(self._handler)])  # with the level that the server was told
         for name in ACCESS:  # uvicorn asks for handlers and skips the work; hypercorn adds its own later, past which
             self._take(name, [], "CRITICAL", [_Dropped()], propagate=False)  # only a filter stands
         shown = warnings.showwarning
@@ -134,7 +134,7 @@ class Logs:
         self,
         name: str,
         handlers: list[logging.Handler],
-        level: str,
+        level: str | None,
         filters: list[logging.Filter],
         *,
         propagate: bool = True,
@@ -144,7 +144,8 @@ class Logs:
         logger.handlers = handlers
         logger.filters = [*logger.filters, *filters]
         logger.propagate = propagate
-        logger.setLevel(level)
+        if level is not None:
+            logger.setLevel(level)
 
     def _made(self, stream: TextIO) -> LineFormat:
         terminal = _is_terminal(stream)

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
     from app.edge.policies import EdgePolicies
     from app.edge.redirects import Freshness, Redirects
     from app.links import Resolver
-    from astra_core.asgi import ASGIApp, Layer, Problems, Scope
+    from astra_core.asgi import ASGIApp, Problems, Scope
     from astra_core.telemetry import Metrics
 
 __all__ = ["build_edge"]
+
+
+def untouched(app: ASGIApp) -> ASGIApp:
+    """Put nothing round `app`: the place of a layer that is switched off."""
+    return app
 
 
 def build_edge(
@@ -46,16 +51,20 @@ def build_edge(
     drain: Drain,
     policies: EdgePolicies,
     metrics: Metrics,
-    access_log: Callable[[ASGIApp], Layer],
+    access_log: Callable[[ASGIApp], ASGIApp],
+    tracing: Callable[[ASGIApp], ASGIApp] = untouched,
+    trace_scope: Callable[[ASGIApp], ASGIApp] = untouched,
     problems: Problems,
 ) -> ASGIApp:
     """Stack the layers, outermost first; all of them fuse into one."""
     trusted = policies.trusted or None
-    stack: list[Callable[[ASGIApp], Layer]] = [
+    stack: list[Callable[[ASGIApp], ASGIApp]] = [
         # Outermost: it counts what the client sees, whoever answers.
         partial(MetricsMiddleware, metrics=metrics, clock=policies.clock),
         # A line for some of the requests, and for all that failed: as the client saw them too.
         access_log,
+        # The span of a request that is traced: all below belongs to it. What is not traced costs a glance.
+        tracing,
         # It answers for whatever the others raise, and nothing answers for it.
         partial(LastResort, problems=problems),
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
@@ -64,6 +73,8 @@ def build_edge(
         partial(Draining, drain=drain, problems=problems),
         # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it.
         partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
+        # What is called from here on hears whether the request is traced.
+        trace_scope,
         # What is logged from here on names its request. Above, nothing is logged of a request but its own line.
         LogContextMiddleware,
         # What an operator may change meanwhile is fixed for this request before anything waits.

@@ -146,6 +146,7 @@ def compose(
         interval=settings.clicks.apply_interval,
         adopt_interval=settings.clicks.adopt_interval,
         clock=clock,
+        span=telemetry.counting,
     )
 
     keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
@@ -192,6 +193,8 @@ def compose(
         policies=policies.edge(routes=management.routes, ids=ids),
         metrics=telemetry.metrics,
         access_log=telemetry.access_log,
+        tracing=telemetry.tracing_gate,
+        trace_scope=telemetry.trace_scope,
         problems=problems,
     )
 

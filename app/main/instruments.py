@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.service import LinkCreator
     from astra_core.keyed import BlockingPool
     from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget
-    from astra_core.telemetry import Logs, Metrics
+    from astra_core.telemetry import Logs, Metrics, Tracing
 
 __all__ = ["Instruments"]
 
@@ -99,6 +99,13 @@ class Instruments:
     def drain(self, drain: Drain) -> None:
         """The requests that shutdown cut off."""
         self._metrics.watch(families.REQUESTS_CANCELLED, lambda: drain.cancelled)
+
+    def tracing(self, tracing: Tracing) -> None:
+        """The way of the spans to their collector."""
+        self._metrics.watch(names.SPANS, lambda: tracing.queue.exported, "exported")
+        self._metrics.watch(names.SPANS, lambda: tracing.queue.failed, "failed")
+        self._metrics.watch(names.SPANS, lambda: tracing.queue.dropped, "dropped")
+        self._metrics.watch(names.SPAN_QUEUE, lambda: tracing.queue.queued)
 
     def logs(self, logs: Logs) -> None:
         """The way of the log lines to their output."""

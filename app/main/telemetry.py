@@ -10,18 +10,32 @@ from app.main.families import PRODUCT
 from app.main.instruments import Instruments
 from app.main.policies import log_breakers
 from app.main.reloading import log_reloads
+from astra_core import __version__
 from astra_core.events import Listeners
-from astra_core.middleware import AccessLogMiddleware
-from astra_core.telemetry import LIBRARY, Logs, Metrics, MetricsListener, names, watch_loop
+from astra_core.middleware import AccessLogMiddleware, TraceScopeMiddleware, TracingMiddleware
+from astra_core.telemetry import (
+    LIBRARY,
+    Logs,
+    Metrics,
+    MetricsListener,
+    SpanListener,
+    TraceSampler,
+    Tracing,
+    names,
+    watch_loop,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+    from contextlib import AbstractContextManager
 
     from app.main.live import Live
     from app.settings import Log, Settings
+    from app.settings import Tracing as TracingSettings
     from astra_core.asgi import ASGIApp
     from astra_core.clock import Clock
     from astra_core.config import Loaded
+    from astra_core.events import Listener
 
 __all__ = ["Telemetry", "compose_telemetry", "install_logs"]
 
@@ -39,11 +53,28 @@ class Telemetry:
 
     metrics: Metrics
     logs: Logs | None
+    tracing: Tracing | None
     instruments: Instruments
     listeners: Listeners
     live: Live
     clock: Clock
     publish_interval: float
+
+    def tracing_gate(self, app: ASGIApp) -> ASGIApp:
+        """Put spans round `app`, if there is a collector for them."""
+        if self.tracing is None:
+            return app
+        return TracingMiddleware(app, tracing=self.tracing, clock=self.clock)
+
+    def trace_scope(self, app: ASGIApp) -> ASGIApp:
+        """Have what is called from `app` hear that its request is not traced."""
+        return app if self.tracing is None else TraceScopeMiddleware(app)
+
+    @property
+    def counting(self) -> Callable[[Sequence[bytes]], AbstractContextManager[object]] | None:
+        """What to enter while the clicks of traced requests are counted."""
+        tracing = self.tracing
+        return None if tracing is None else lambda traces: tracing.linked("count clicks", traces)
 
     def access_log(self, app: ASGIApp) -> AccessLogMiddleware:
         """Put access lines round `app`; they follow the settings."""
@@ -60,12 +91,16 @@ class Telemetry:
 
     async def open(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Begin to publish."""
+        if self.tracing is not None:
+            await self.tracing.open()
         await self.metrics.open()
         spawn(self._publish())
         spawn(watch_loop(self.metrics.histogram(names.LOOP_LAG), clock=self.clock))
 
     async def close(self) -> None:
         """Publish, and write, for the last time."""
+        if self.tracing is not None:
+            await self.tracing.close()
         await self.metrics.close()
         if self.logs is not None:
             await self.logs.aclose()
@@ -83,11 +118,16 @@ def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None
     instruments = Instruments(metrics)
     instruments.process()
     metrics.info(names.CONFIG, "1", loaded.checksum, loaded.environment)
+    tracing = _tracing(loaded.settings.tracing, live, instruments, clock=clock)
+    listeners: list[Listener] = [log_breakers, log_reloads, MetricsListener(metrics)]
+    if tracing is not None:
+        listeners.append(SpanListener(tracing))
     telemetry = Telemetry(
         metrics=metrics,
         logs=logs,
+        tracing=tracing,
         instruments=instruments,
-        listeners=Listeners(log_breakers, log_reloads, MetricsListener(metrics)),
+        listeners=Listeners(*listeners),
         live=live,
         clock=clock,
         publish_interval=settings.publish_interval,
@@ -97,3 +137,25 @@ def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None
         instruments.logs(logs)
         live.follow(lambda s: (s.log.level, s.log.format), lambda new: logs.configure(level=new[0], format=new[1]))
     return telemetry
+
+
+def _tracing(settings: TracingSettings, live: Live, instruments: Instruments, *, clock: Clock) -> Tracing | None:
+    """Build tracing, if there is a collector."""
+    if settings.endpoint is None:
+        return None
+    sampler = TraceSampler(ratio=settings.ratio, per_second=settings.per_second, clock=clock)
+    live.follow(
+        lambda s: (s.tracing.ratio, s.tracing.per_second),
+        lambda new: sampler.configure(ratio=new[0], per_second=new[1]),
+    )
+    tracing = Tracing(
+        endpoint=settings.endpoint,
+        sampler=sampler,
+        service=settings.service,
+        version=__version__,
+        headers=None if settings.headers is None else settings.headers.reveal(),
+        queue=settings.queue,
+        timeout=settings.timeout,
+    )
+    instruments.tracing(tracing)
+    return tracing

@@ -42,10 +42,10 @@ class Tracing(Section, frozen=True, kw_only=True):
         Secret | None,
         restart("Headers for the collector, `name=value,name=value`."),
     ] = None
-    ratio: Annotated[
-        float, restart("Share of requests that are traced where the caller has not decided.", ge=0, le=1)
-    ] = 0.01
-    per_second: Annotated[float, restart("Most traced requests a second, of each worker.", ge=0, le=100_000)] = 100.0
+    ratio: Annotated[float, hot("Share of requests that are traced where the caller has not decided.", ge=0, le=1)] = (
+        0.01
+    )
+    per_second: Annotated[float, hot("Most traced requests a second, of each worker.", ge=0, le=100_000)] = 100.0
     queue: Annotated[int, restart("Most spans that wait for the collector.", ge=16, le=1_000_000)] = 4_096
     timeout: Annotated[Duration, restart("Longest time that one export may take.", ge=0.1, le=60)] = 5.0
     service: Annotated[str, restart("`service.name` of the spans.", min_length=1)] = "astra"

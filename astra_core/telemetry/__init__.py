@@ -9,6 +9,9 @@ from astra_core.telemetry.metrics import Metrics
 from astra_core.telemetry.metrics_listener import MetricsListener
 from astra_core.telemetry.names import LIBRARY
 from astra_core.telemetry.redaction import Redactor
+from astra_core.telemetry.sampler import TraceSampler
+from astra_core.telemetry.trace_context import TraceContextPropagator
+from astra_core.telemetry.tracing import SpanListener, Tracing
 from astra_core.telemetry.watched import watch_breaker, watch_budget, watch_limiter, watch_pool, watch_process
 
 __all__ = [
@@ -22,6 +25,10 @@ __all__ = [
     "MetricsListener",
     "Redactor",
     "RequestOf",
+    "SpanListener",
+    "TraceContextPropagator",
+    "TraceSampler",
+    "Tracing",
     "log_context",
     "names",
     "watch_breaker",

@@ -1,0 +1,254 @@
+"""Tracing as one object of the composition root: sampler, tracer and export, nothing global, no variables read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
+
+from astra_core.events import StoreCalled
+from astra_core.telemetry.span_queue import SpanQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span, TraceState
+    from opentelemetry.util.types import Attributes
+
+    from astra_core.telemetry.sampler import TraceSampler
+
+__all__ = ["CURRENT", "SpanListener", "Tracing", "compact", "exporter_for"]
+
+CURRENT: Final[ContextVar[Any]] = ContextVar("astra_sampled_span", default=None)
+"""The span that what happens here belongs to, where its trace is sampled: cheaper to ask than OpenTelemetry's own."""
+_FORCED: Final = context_api.create_key("astra-forced")
+_FLUSH: Final = 0.5
+_SILENT: Final = ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.exporter.otlp.proto.grpc")
+_LIMITS: Final = {
+    "max_attributes": 64,
+    "max_span_attributes": 64,
+    "max_events": 32,
+    "max_links": 128,
+    "max_event_attributes": 16,
+    "max_link_attributes": 16,
+    "max_attribute_length": 1_024,
+    "max_span_attribute_length": 1_024,
+}
+
+
+class Tracing:
+    """Makes spans and has them exported.
+
+    `endpoint` names the collector and its protocol: `http://host:4318` and `https://…` for OTLP over HTTP, `grpc://`
+    and `grpcs://` for OTLP over gRPC. `headers` are `name=value,name=value`. At most `queue` spans wait; an export has
+    `timeout` seconds. Nothing waits for the collector: with it away spans are dropped and counted. `exporter` replaces
+    the one that the endpoint names.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        sampler: TraceSampler,
+        service: str = "astra",
+        version: str = "",
+        headers: str | None = None,
+        queue: int = 4_096,
+        timeout: float = 5.0,
+        exporter: Callable[[], SpanExporter] | None = None,
+    ) -> None:
+        self.sampler = sampler
+        self.queue = SpanQueue(
+            bound=queue, export=exporter or (lambda: exporter_for(endpoint, headers=headers, timeout=timeout))
+        )
+        attributes = {"service.name": service, "service.version": version, "service.instance.id": secrets.token_hex(8)}
+        self.provider = TracerProvider(
+            sampler=_Decided(),
+            resource=Resource(attributes),
+            shutdown_on_exit=False,
+            id_generator=RandomIdGenerator(),
+            span_limits=SpanLimits(**_LIMITS),
+        )
+        self.provider.add_span_processor(self.queue)
+        self.tracer = self.provider.get_tracer("astra", version or None)
+        self._filtered: list[logging.Logger] = []
+
+    async def open(self) -> None:
+        """Begin to export, in this process."""
+        for name in _SILENT:  # they complain of every try; the queue complains once a minute
+            logger = logging.getLogger(name)
+            logger.addFilter(_nothing)
+            self._filtered.append(logger)
+            for below in ("trace_exporter", "exporter"):
+                child = logging.getLogger(f"{name}.{below}")
+                child.addFilter(_nothing)
+                self._filtered.append(child)
+        self.queue.start()
+
+    async def close(self) -> None:
+        """Export what waits, for at most half a second."""
+        await asyncio.to_thread(self.queue.stop, _FLUSH)
+        for logger in self._filtered:
+            logger.removeFilter(_nothing)
+        self._filtered.clear()
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: SpanKind,
+        parent: SpanContext | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] = (),
+        start_time: int | None = None,
+    ) -> Span:
+        """Begin a span that will be exported, whatever its parent says: the decision was made before."""
+        context = context_api.set_value(_FORCED, True, context_api.Context())
+        if parent is not None:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
+        return self.tracer.start_span(
+            name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
+        )
+
+    @contextlib.contextmanager
+    def current(self, span: Span) -> Iterator[Span]:
+        """Make `span` the one that everything inside belongs to, and end it."""
+        token = context_api.attach(trace.set_span_in_context(span))
+        mine = CURRENT.set(span)
+        try:
+            yield span
+        except BaseException as error:
+            span.set_status(trace.StatusCode.ERROR)
+            span.set_attribute("error.type", type(error).__qualname__)
+            raise
+        finally:
+            CURRENT.reset(mine)
+            context_api.detach(token)
+            span.end()
+
+    def linked(self, name: str, traces: Sequence[bytes]) -> contextlib.AbstractContextManager[Span]:
+        """Return a span, to be entered, that is linked to others by their trace id and span id, 24 bytes each."""
+        flags = TraceFlags(TraceFlags.SAMPLED)
+        links = [
+            Link(SpanContext(int.from_bytes(each[:16]), int.from_bytes(each[16:]), True, flags))
+            for each in traces
+            if len(each) == 24
+        ]
+        return self.current(self.start(name, kind=SpanKind.CONSUMER, links=links))
+
+    def __repr__(self) -> str:
+        return f"<Tracing {self.sampler!r} {self.queue!r}>"
+
+
+class SpanListener:
+    """Turns `StoreCalled` into client spans, with the stable names of OpenTelemetry's database conventions."""
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+
+    def __call__(self, event: object, /) -> None:
+        """Add a span to the trace that is being made here, if any."""
+        if type(event) is not StoreCalled or (parent := CURRENT.get()) is None:
+            return
+        end = time.time_ns()
+        attributes: dict[str, str] = {"db.system.name": event.store, "db.operation.name": event.operation}
+        if event.collection:
+            attributes["db.collection.name"] = event.collection
+        if event.error:
+            attributes["error.type"] = event.error
+        span = self._tracing.start(
+            f"{event.operation} {event.collection}".rstrip(),
+            kind=SpanKind.CLIENT,
+            parent=parent.get_span_context(),
+            attributes=attributes,
+            start_time=end - int(event.seconds * 1e9),
+        )
+        if event.error:
+            span.set_status(trace.StatusCode.ERROR)
+        span.end(end)
+
+
+class _Decided(Sampler):
+    """A span that we began is recorded; any other follows its parent, and one without a parent is."""
+
+    def __init__(self) -> None:
+        self._others = ParentBased(root=ALWAYS_ON)
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        if parent_context is not None and context_api.get_value(_FORCED, parent_context):
+            state = trace.get_current_span(parent_context).get_span_context().trace_state
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
+        return self._others.should_sample(parent_context, trace_id, name, kind, attributes, links)
+
+    def get_description(self) -> str:
+        return "decided"
+
+
+def compact(context: SpanContext) -> bytes:
+    """Return the trace id and the span id as 24 bytes."""
+    return context.trace_id.to_bytes(16) + context.span_id.to_bytes(8)
+
+
+def exporter_for(endpoint: str, *, headers: str | None, timeout: float) -> SpanExporter:
+    """Return the exporter that `endpoint` names. Imports it: the two bring much with them."""
+    parts = urlsplit(endpoint)
+    pairs = _pairs(headers)
+    if parts.scheme in ("grpc", "grpcs"):
+        return _grpc(parts.netloc, secure=parts.scheme == "grpcs", headers=pairs, timeout=timeout)
+    import requests
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    session = requests.Session()
+    session.trust_env = False  # neither proxies nor passwords that stand in variables and files of the machine
+    path = parts.path.rstrip("/")
+    url = f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1/traces') else path + '/v1/traces'}"
+    return OTLPSpanExporter(
+        endpoint=url, headers=dict(pairs), timeout=timeout, compression=Compression.NoCompression, session=session
+    )
+
+
+def _grpc(target: str, *, secure: bool, headers: Mapping[str, str], timeout: float) -> SpanExporter:
+    import grpc  # type: ignore[import-untyped]
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(
+        endpoint=target,
+        insecure=not secure,
+        credentials=grpc.ssl_channel_credentials() if secure else None,
+        headers=tuple((name.lower(), value) for name, value in headers.items()),
+        timeout=timeout,
+        compression=grpc.Compression.NoCompression,
+    )
+
+
+def _pairs(headers: str | None) -> dict[str, str]:
+    return {name: value for name, _, value in (pair.partition("=") for pair in (headers or "").split(",") if pair)}
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False

@@ -205,6 +205,8 @@ def compose(
     instruments.links(resolver, follower, codes, creator)
     instruments.clicks(journal, counter)
     instruments.drain(drain)
+    if reloading is not None:
+        instruments.settings(reloading.reloader)
     instruments.pools((*pools, journal_pool, files))
 
     return Application(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.main import families
 from astra_core import __version__
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from app.edge import Drain
     from app.links import Follower, Resolver
     from app.service import LinkCreator
+    from astra_core.config import Reloader
     from astra_core.keyed import BlockingPool
     from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget
     from astra_core.telemetry import Logs, Metrics, Tracing
@@ -41,6 +42,20 @@ class Instruments:
         """What runs, and the process that it runs in."""
         self._metrics.info(names.BUILD, __version__, platform.python_version(), platform.python_implementation())
         watch_process(self._metrics)
+
+    def config(self, version: int, checksum: str, environment: str) -> None:
+        """Which settings are in force."""
+        self._metrics.info(names.CONFIG, str(version), checksum, environment)
+
+    def settings(self, reloader: Reloader[Any]) -> None:
+        """What became of settings that were read again."""
+        watch = self._metrics.watch
+        watch(names.CONFIG_RELOADS, lambda: reloader.applied, "applied")
+        watch(names.CONFIG_RELOADS, lambda: reloader.refused, "refused")
+        watch(names.CONFIG_RELOADS, lambda: reloader.unchanged, "unchanged")
+        watch(names.CONFIG_SUCCESS, lambda: reloader.last_success)
+        watch(names.CONFIG_REFUSED, lambda: bool(reloader.problems))
+        watch(names.CONFIG_PENDING, lambda: len(reloader.pending))
 
     def pools(self, pools: Iterable[BlockingPool]) -> None:
         """Pools of threads."""
@@ -100,12 +115,13 @@ class Instruments:
         """The requests that shutdown cut off."""
         self._metrics.watch(families.REQUESTS_CANCELLED, lambda: drain.cancelled)
 
-    def tracing(self, tracing: Tracing) -> None:
-        """The way of the spans to their collector."""
-        self._metrics.watch(names.SPANS, lambda: tracing.queue.exported, "exported")
-        self._metrics.watch(names.SPANS, lambda: tracing.queue.failed, "failed")
-        self._metrics.watch(names.SPANS, lambda: tracing.queue.dropped, "dropped")
-        self._metrics.watch(names.SPAN_QUEUE, lambda: tracing.queue.queued)
+    def tracing(self, tracing: Tracing | None) -> None:
+        """The way of the spans to their collector; nothing goes it while there is none."""
+        queue = None if tracing is None else tracing.queue
+        self._metrics.watch(names.SPANS, lambda: queue.exported if queue else 0, "exported")
+        self._metrics.watch(names.SPANS, lambda: queue.failed if queue else 0, "failed")
+        self._metrics.watch(names.SPANS, lambda: queue.dropped if queue else 0, "dropped")
+        self._metrics.watch(names.SPAN_QUEUE, lambda: queue.queued if queue else 0)
 
     def logs(self, logs: Logs) -> None:
         """The way of the log lines to their output."""

@@ -11,7 +11,7 @@ from app.main.instruments import Instruments
 from app.main.policies import log_breakers
 from app.main.reloading import log_reloads
 from astra_core import __version__
-from astra_core.events import Listeners
+from astra_core.events import Listeners, SettingsReloaded
 from astra_core.middleware import AccessLogMiddleware, TraceScopeMiddleware, TracingMiddleware
 from astra_core.telemetry import (
     LIBRARY,
@@ -117,9 +117,16 @@ def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None
     metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.folder), max_series=settings.max_series)
     instruments = Instruments(metrics)
     instruments.process()
-    metrics.info(names.CONFIG, "1", loaded.checksum, loaded.environment)
-    tracing = _tracing(loaded.settings.tracing, live, instruments, clock=clock)
-    listeners: list[Listener] = [log_breakers, log_reloads, MetricsListener(metrics)]
+    instruments.config(1, loaded.checksum, loaded.environment)
+    tracing = _tracing(loaded.settings.tracing, live, clock=clock)
+    instruments.tracing(tracing)
+    environment = loaded.environment
+
+    def show_reload(event: object) -> None:
+        if isinstance(event, SettingsReloaded):
+            instruments.config(event.version, event.new_checksum, environment)
+
+    listeners: list[Listener] = [log_breakers, log_reloads, show_reload, MetricsListener(metrics)]
     if tracing is not None:
         listeners.append(SpanListener(tracing))
     telemetry = Telemetry(
@@ -139,7 +146,7 @@ def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None
     return telemetry
 
 
-def _tracing(settings: TracingSettings, live: Live, instruments: Instruments, *, clock: Clock) -> Tracing | None:
+def _tracing(settings: TracingSettings, live: Live, *, clock: Clock) -> Tracing | None:
     """Build tracing, if there is a collector."""
     if settings.endpoint is None:
         return None
@@ -148,7 +155,7 @@ def _tracing(settings: TracingSettings, live: Live, instruments: Instruments, *,
         lambda s: (s.tracing.ratio, s.tracing.per_second),
         lambda new: sampler.configure(ratio=new[0], per_second=new[1]),
     )
-    tracing = Tracing(
+    return Tracing(
         endpoint=settings.endpoint,
         sampler=sampler,
         service=settings.service,
@@ -157,5 +164,3 @@ def _tracing(settings: TracingSettings, live: Live, instruments: Instruments, *,
         queue=settings.queue,
         timeout=settings.timeout,
     )
-    instruments.tracing(tracing)
-    return tracing

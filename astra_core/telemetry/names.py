@@ -190,6 +190,31 @@ CONFIG = Family(
     help="The settings in force.",
     labels=("version", "checksum", "environment"),
 )
+CONFIG_RELOADS = Family(
+    name="astra_config_reloads",
+    kind=Kind.COUNTER,
+    help="Times that settings were read again: `applied`, `refused`, or `unchanged`.",
+    labels=("result",),
+)
+CONFIG_SUCCESS = Family(
+    name="astra_config_last_success_timestamp_seconds",
+    kind=Kind.GAUGE,
+    help="When the settings were last read and found good, of the worker where that is longest ago.",
+    unit="seconds",
+    across=Across.MIN,
+)
+CONFIG_REFUSED = Family(
+    name="astra_config_refused",
+    kind=Kind.GAUGE,
+    help="1 while a worker refuses what its settings say now, and goes by older ones.",
+    across=Across.MAX,
+)
+CONFIG_PENDING = Family(
+    name="astra_config_pending",
+    kind=Kind.GAUGE,
+    help="Keys whose new value waits for a restart.",
+    across=Across.MAX,
+)
 SERIES_REFUSED = Family(
     name="astra_metrics_series_refused",
     kind=Kind.COUNTER,

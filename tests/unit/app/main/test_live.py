@@ -156,11 +156,18 @@ async def test_readiness_shows_version_and_checksum(tmp_path: Path) -> None:
         server = await call(app, http_scope("/readyz"))
         shown = msgspec.json.decode(server.body)["dependencies"]["settings"]
         assert (shown["version"], shown["checksum"]) == (2, found["now"].checksum)
+        page = (await call(app, http_scope("/metrics"))).body.decode()
+        labels = f'checksum="{found["now"].checksum}",environment="test",version="2"'
+        assert f"astra_config_info{{{labels}}} 1.0" in page
+        assert page.count("astra_config_info{") == 1
+        assert 'astra_config_reloads_total{result="applied"} 1.0' in page
+        assert "astra_config_refused 0.0" in page
         assert app._resolver.ttl == 9.0
         found["now"] = as_loaded(put(settings(tmp_path), ("server", "port"), 1))
         assert not await app._reloading.reloader.reload("test")
         server = await call(app, http_scope("/readyz"))
         shown = msgspec.json.decode(server.body)["dependencies"]["settings"]
+        assert "astra_config_refused 1.0" in (await call(app, http_scope("/metrics"))).body.decode()
         assert shown["problems"] == ["server.port (code): needs a restart; put the old value back"]
     finally:
         await app.close()

@@ -18,17 +18,22 @@ __all__ = ["Answer", "Stopwatch", "call", "drive", "scope_of"]
 
 
 class Stopwatch:
-    """Times one block: `cpu` seconds of this process, which other processes hardly lengthen, and `wall` seconds."""
+    """Times one block: `cpu` seconds of this process, which other processes hardly lengthen, and `wall` seconds.
 
-    __slots__ = ("cpu", "wall")
+    `thread` are the seconds of processor time of this thread alone.
+    """
+
+    __slots__ = ("cpu", "thread", "wall")
 
     def __init__(self) -> None:
         self.wall = -time.perf_counter()
+        self.thread = -time.thread_time()
         self.cpu = -time.process_time()
 
     def stop(self) -> Self:
         """Stop, once."""
         self.cpu += time.process_time()
+        self.thread += time.thread_time()
         self.wall += time.perf_counter()
         return self
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from app.main import compose
+from app.main import Application, compose
 from app.settings import load_settings
+from astra_core.telemetry import Logs
 from loadtests.driving import call
 from loadtests.lifespan import lifespan
 from loadtests.reference import LOCATION, PATH
@@ -57,7 +58,7 @@ class Subject:
             raise AssertionError(f"{self.variant.name}: {self.path} answered {found}")
 
     async def settle(self) -> None:
-        """Wait until every visit is counted, so that no work of one variant falls into the time of the next.
+        """Wait until every visit is counted and every span exported: no work of a block falls into the next one's time.
 
         Raises `AssertionError` when more are counted than were made, or fewer after half a minute.
         """
@@ -66,6 +67,8 @@ class Subject:
         began, deadline = time.process_time(), time.monotonic() + _SETTLE_TIMEOUT
         while (visits := await self._visits()) < self.driven and time.monotonic() < deadline:  # noqa: ASYNC110 - as a client
             await asyncio.sleep(_SETTLE_POLL)
+        if isinstance(self.app, Application) and (tracing := self.app.telemetry.tracing) is not None:
+            await asyncio.to_thread(tracing.queue.force_flush, int(_SETTLE_TIMEOUT * 1000))
         self._settling += time.process_time() - began
         if visits != self.driven:
             raise AssertionError(f"{self.variant.name}: {self.driven} visits were answered and {visits} counted")
@@ -83,7 +86,19 @@ async def opened(variant: Variant, folder: Path) -> AsyncIterator[Subject]:
         yield Subject(variant, getattr(importlib.import_module(module), name), PATH)
         return
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
-    app = compose(load_settings(variant.environ(folder)))
+    with (folder / "log").open("w") as output:
+        logs = Logs(level="info", stream=output)
+        logs.install()
+        try:
+            async with _started(variant, folder, logs) as subject:
+                yield subject
+        finally:
+            logs.uninstall()
+
+
+@asynccontextmanager
+async def _started(variant: Variant, folder: Path, logs: Logs) -> AsyncIterator[Subject]:
+    app = compose(load_settings(variant.environ(folder)), logs=logs)
     async with lifespan(app):
         made = await call(app, "POST", "/v1/links", {"url": LOCATION})
         if made.status != 201:

@@ -80,7 +80,7 @@ class Application:
         self._health = health
         self._background = background
         self._pools = pools
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._reloading = reloading
         self._clock = clock
         self._lifespan: asyncio.Task[Any] | None = None
@@ -127,7 +127,7 @@ class Application:
         spawn(self._counter.run())
         spawn(self._purge())
         spawn(self._trim())
-        await self._telemetry.open(spawn)
+        await self.telemetry.open(spawn)
         if self._reloading is not None:
             self._reloading.start()
         gc.collect()
@@ -155,7 +155,7 @@ class Application:
         await self._store.close()
         # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
         await self._journal.close()
-        await self._telemetry.close()
+        await self.telemetry.close()
         for pool in self._pools:
             await pool.close()
 

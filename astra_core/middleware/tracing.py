@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
@@ -94,12 +95,11 @@ class TracingMiddleware(Layer):
 
     def _start(self, scope: Scope, parent: Parent | None, start_time: int | None) -> Span:
         shown = {**scope, "query_string": b""}
-        attributes = collect_request_attributes(shown, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
         return self._tracing.start(
             _method(scope),
             kind=SpanKind.SERVER,
             parent=None if parent is None else span_context(parent, sampled=parent.sampled),
-            attributes=attributes,
+            described=partial(collect_request_attributes, shown, _StabilityMode.HTTP),
             start_time=start_time,
         )
 

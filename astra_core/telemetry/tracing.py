@@ -14,20 +14,21 @@ from urllib.parse import urlsplit
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from astra_core.events import StoreCalled
+from astra_core.telemetry.light_span import LightSpan
 from astra_core.telemetry.span_queue import SpanQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import Span, TraceState
+    from opentelemetry.trace import Span
     from opentelemetry.util.types import Attributes
 
     from astra_core.telemetry.sampler import TraceSampler
@@ -36,8 +37,12 @@ __all__ = ["CURRENT", "SpanListener", "Tracing", "compact", "exporter_for"]
 
 CURRENT: Final[ContextVar[Any]] = ContextVar("astra_sampled_span", default=None)
 """The span that what happens here belongs to, where its trace is sampled: cheaper to ask than OpenTelemetry's own."""
-_FORCED: Final = context_api.create_key("astra-forced")
 _FLUSH: Final = 0.5
+_IDS: Final = RandomIdGenerator()
+_SCOPE: Final = InstrumentationScope("astra")
+_ROOT: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+_FINE: Final = Status(StatusCode.UNSET)
+_FAILED: Final = Status(StatusCode.ERROR)
 _SILENT: Final = ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.exporter.otlp.proto.grpc")
 _LIMITS: Final = {
     "max_attributes": 64,
@@ -74,11 +79,13 @@ class Tracing:
     ) -> None:
         self.sampler = sampler
         self.queue = SpanQueue(
-            bound=queue, export=exporter or (lambda: exporter_for(endpoint, headers=headers, timeout=timeout))
+            bound=queue,
+            export=exporter or (lambda: exporter_for(endpoint, headers=headers, timeout=timeout)),
+            read=self._readable,
         )
         attributes = {"service.name": service, "service.version": version, "service.instance.id": secrets.token_hex(8)}
         self.provider = TracerProvider(
-            sampler=_Decided(),
+            sampler=ParentBased(root=ALWAYS_ON),  # of spans that others make: they follow ours
             resource=Resource(attributes),
             shutdown_on_exit=False,
             id_generator=RandomIdGenerator(),
@@ -114,16 +121,34 @@ class Tracing:
         kind: SpanKind,
         parent: SpanContext | None = None,
         attributes: Attributes = None,
+        described: Callable[[], Mapping[str, Any]] | None = None,
         links: Sequence[Link] = (),
         start_time: int | None = None,
-    ) -> Span:
-        """Begin a span that will be exported, whatever its parent says: the decision was made before."""
-        context = context_api.set_value(_FORCED, True, context_api.Context())
-        if parent is not None:
-            context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
-        return self.tracer.start_span(
-            name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
+    ) -> LightSpan:
+        """Begin a span that will be exported, whatever its parent says: the decision was made before.
+
+        `described` gives attributes that nobody needs before it is exported.
+        """
+        span_id = _IDS.generate_span_id()
+        if parent is None:
+            context = SpanContext(_IDS.generate_trace_id(), span_id, False, _ROOT)
+        else:
+            flags = TraceFlags(parent.trace_flags | TraceFlags.SAMPLED)
+            context = SpanContext(parent.trace_id, span_id, False, flags, parent.trace_state)
+        return LightSpan(
+            name,
+            context,
+            kind=kind,
+            parent=parent,
+            ended=self.queue.on_end,
+            attributes=attributes,
+            described=described,
+            links=links,
+            start_time=start_time,
         )
+
+    def _readable(self, span: ReadableSpan | LightSpan) -> ReadableSpan:
+        return span.readable(self.provider.resource, _SCOPE) if isinstance(span, LightSpan) else span
 
     @contextlib.contextmanager
     def current(self, span: Span) -> Iterator[Span]:
@@ -165,47 +190,27 @@ class SpanListener:
         """Add a span to the trace that is being made here, if any."""
         if type(event) is not StoreCalled or (parent := CURRENT.get()) is None:
             return
-        end = time.time_ns()
+        tracing, end = self._tracing, time.time_ns()
         attributes: dict[str, str] = {"db.system.name": event.store, "db.operation.name": event.operation}
         if event.collection:
             attributes["db.collection.name"] = event.collection
         if event.error:
             attributes["error.type"] = event.error
-        span = self._tracing.start(
+        # It is over already, so nothing need be kept of it while it lasts: a fifth of what a living span costs.
+        told: SpanContext = parent.get_span_context()
+        span = ReadableSpan(
             f"{event.operation} {event.collection}".rstrip(),
+            SpanContext(told.trace_id, _IDS.generate_span_id(), False, told.trace_flags, told.trace_state),
+            told,
+            tracing.provider.resource,
+            attributes,
             kind=SpanKind.CLIENT,
-            parent=parent.get_span_context(),
-            attributes=attributes,
+            status=_FAILED if event.error else _FINE,
             start_time=end - int(event.seconds * 1e9),
+            end_time=end,
+            instrumentation_scope=_SCOPE,
         )
-        if event.error:
-            span.set_status(trace.StatusCode.ERROR)
-        span.end(end)
-
-
-class _Decided(Sampler):
-    """A span that we began is recorded; any other follows its parent, and one without a parent is."""
-
-    def __init__(self) -> None:
-        self._others = ParentBased(root=ALWAYS_ON)
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        if parent_context is not None and context_api.get_value(_FORCED, parent_context):
-            state = trace.get_current_span(parent_context).get_span_context().trace_state
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
-        return self._others.should_sample(parent_context, trace_id, name, kind, attributes, links)
-
-    def get_description(self) -> str:
-        return "decided"
+        tracing.queue.on_end(span)
 
 
 def compact(context: SpanContext) -> bytes:

@@ -51,6 +51,7 @@ async def test_a_refused_start_is_an_error() -> None:
 
 def test_the_ratios_always_have_their_variants() -> None:
     """A choice of variants adds to the three that every ratio needs."""
-    assert chosen([]) == [OURS, BARE, RAW]
+    where = "http://127.0.0.1:4318"
+    assert chosen([], collector=where) == [OURS.traced(where), BARE, RAW]
     with pytest.raises(ValueError, match="no such variant: nginx"):
-        chosen(["nginx"])
+        chosen(["nginx"], collector=where)

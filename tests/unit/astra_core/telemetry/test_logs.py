@@ -180,10 +180,13 @@ def test_servers_log_through_us(tmp_path: Path) -> None:
             logger.handlers, logger.propagate = [late], False
             logger.setLevel("INFO")
             logger.info("from %s", name)
-        logging.getLogger("uvicorn.error").info("from uvicorn")
+        told = logging.getLogger("uvicorn.error")
+        for level in ("INFO", "WARNING"):  # a server that was told to be quiet stays so
+            told.setLevel(level)
+            told.info("from uvicorn at %s", level)
         logging.getLogger("uvicorn.access").info("an access line")
     late.close()
-    assert [line["message"] for line in read(path)] == ["from hypercorn.error", "from uvicorn"]
+    assert [line["message"] for line in read(path)] == ["from hypercorn.error", "from uvicorn at INFO"]
     assert (tmp_path / "late").read_text() == ""
 
 

@@ -115,6 +115,8 @@ class AccessLogMiddleware(Layer):
     def _log(
         self, x: Exchange, level: int, why: str, status: int, seconds: float, error: BaseException | None = None
     ) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
         scope = x.scope
         route = self._route(scope)
         method = scope["method"][:_METHOD]
@@ -131,7 +133,12 @@ class AccessLogMiddleware(Layer):
         }
         if error is not None:
             extra["error"] = type(error).__name__
-        self._logger.log(level, "%s %s %d", method, route or "-", status, extra=extra)
+        # Not by `log`, which looks through the stack for the line of code that called: it is always this one.
+        record = logging.LogRecord(
+            self._logger.name, level, __file__, 0, "%s %s %d", (method, route or "-", status), None
+        )
+        record.__dict__.update(extra)
+        self._logger.handle(record)
 
     def _allowed(self) -> bool:
         now = self._now()

@@ -6,6 +6,7 @@ rest to the thread that exports.
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,7 +120,7 @@ class LightSpan(Span):
             self._context,
             self._parent,
             resource,
-            BoundedAttributes(_ATTRIBUTES, attributes, max_value_len=_LENGTH),
+            {name: _cut(value) for name, value in itertools.islice(attributes.items(), _ATTRIBUTES)},
             events=self._events,
             links=self._links,
             kind=self._kind,
@@ -131,3 +132,7 @@ class LightSpan(Span):
 
     def __repr__(self) -> str:
         return f"<LightSpan {self._name!r} {'recording' if self._end is None else 'ended'}>"
+
+
+def _cut(value: Any) -> Any:
+    return value[:_LENGTH] if isinstance(value, str) else value

@@ -18,6 +18,7 @@ __all__ = ["JsonFormat", "PrettyFormat"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BARE = re.compile(r"[^\s=\"\\]+")
+_encoded = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 
 
@@ -30,7 +31,7 @@ class JsonFormat:
     def encode(self, line: Line) -> str:
         """Return the line, with its line feed."""
         shown = _shown(self._redactor, line)
-        return json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("\x7f", "\\u007f") + "\n"
+        return _encoded(shown).replace("\x7f", "\\u007f") + "\n"
 
 
 class PrettyFormat:
@@ -58,19 +59,35 @@ _MARKS = frozenset("=\\")
 
 def _shown(redactor: Redactor, line: Line) -> dict[str, Any]:
     """Return what is shown of a line, in order; the fields of others cannot be named like ours."""
+    clean = _clean if redactor.suspects(_all_of(line)) else _short
     shown: dict[str, Any] = {
         "time": _time(line.time),
         "level": line.level,
-        "logger": _clean(redactor, line.logger),
-        "message": _clean(redactor, line.message),
+        "logger": clean(redactor, line.logger),
+        "message": clean(redactor, line.message),
     }
     for name, value in line.request.items():
-        shown[name] = _clean(redactor, value)
+        shown[name] = clean(redactor, value)
     for name, value in line.fields.items():
-        shown[_whole(name)] = HIDDEN if redactor.hides(name) else _redacted(redactor, value)
+        if redactor.hides(name):
+            shown[_whole(name)] = HIDDEN
+        elif isinstance(value, str):
+            shown[_whole(name)] = clean(redactor, value)
+        else:
+            shown[_whole(name)] = _redacted(redactor, value)
     if line.exception is not None:
         shown["exception"] = {name: _clean(redactor, value) for name, value in line.exception.items()}
     return shown
+
+
+def _all_of(line: Line) -> str:
+    """Return the texts of a line as one: most lines hold nothing that looks like a secret, and one look tells."""
+    texts = [value for value in line.fields.values() if isinstance(value, str)]
+    return "\n".join((line.logger, line.message, *line.request.values(), *texts))
+
+
+def _short(redactor: Redactor, text: str) -> str:
+    return _whole(cut(text))
 
 
 def _time(seconds: float) -> str:

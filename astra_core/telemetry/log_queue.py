@@ -28,7 +28,7 @@ class LineFormat(Protocol):
         ...
 
 
-_GATHER = 0.05
+_GATHER = 0.2
 """Seconds for which lines are gathered before they are written: a thread that wakes for each line takes the interpreter
 from the loop each time, which cost a request ten times what the line did."""
 

@@ -26,12 +26,12 @@ __all__ = ["SpanQueue"]
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 64
-"""Spans of one export: about 4 ms of computing, for which the loop waits."""
+"""Spans of one export: some 4 ms of computing, in which the loop gets the interpreter by turns."""
 _PAUSE: Final = 0.01
 """Seconds between two exports, in which the loop has the interpreter for itself."""
 _WAKE: Final = 512
-_INTERVAL: Final = 1.0
-"""Seconds after which fewer spans than a batch are exported too."""
+_INTERVAL: Final = 5.0
+"""Seconds after which few spans are exported too: OpenTelemetry's own. Each export disturbs the loop a little."""
 _COMPLAINT: Final = 60.0
 """Seconds between two complaints about a collector that is away."""
 
@@ -123,7 +123,8 @@ class SpanQueue(SpanProcessor):
                 self._wake.wait(_INTERVAL)
                 self._wake.clear()
                 self._drain(exporter)
-            self._drain(exporter)
+            while self._waiting:
+                self._drain(exporter)
             exporter.shutdown()
         except Exception:
             logger.exception("spans are not exported any more")
@@ -131,8 +132,11 @@ class SpanQueue(SpanProcessor):
             detach(token)
 
     def _drain(self, exporter: SpanExporter) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        """Export what waits now; what comes meanwhile waits for the next time, or each export would be of few spans."""
+        left = len(self._waiting)
+        while left:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, left))]
+            left -= len(batch)
             self._busy = len(batch)
             try:
                 taken = exporter.export([self._read(span) for span in batch]) is SpanExportResult.SUCCESS

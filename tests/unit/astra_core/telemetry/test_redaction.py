@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from astra_core.telemetry.redaction import Redactor
+from astra_core.telemetry.redaction import PATTERNS, Redactor
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,21 @@ def test_time_grows_with_the_text_and_no_faster(seed: str) -> None:
         return min(took)
 
     assert least(400_000) < 24 * least(50_000)
+
+
+FRAGMENTS = st.sampled_from(
+    (
+        *("password", "paſſword", "Token", "toKen", "api_key", "key", "KEY", "cookie", "Authorization", "jwt", "://"),
+        *("=", ":", " = ", "%3D", '"', "',", "@", " ", "\n", "x", "Bearer ", "basic ", "digest ", "eyJ", "."),
+        *("hunter2hunter2hunter2hunter2", "AKIAABCDEFGHIJKLMNOP", "ghp_", "xoxb-", "sk_", "rk-", "-----BEGIN A-----"),
+    )
+)
+
+
+@given(st.lists(FRAGMENTS, max_size=12).map("".join))
+def test_looking_first_leaves_nothing_out(text: str) -> None:
+    """A text that is passed over holds nothing that a pattern would find."""
+    plainly = text
+    for pattern, instead in PATTERNS:
+        plainly = pattern.sub(instead, plainly)
+    assert Redactor().text(text) == plainly

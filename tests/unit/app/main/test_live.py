@@ -11,13 +11,14 @@ import pytest
 from app.main import Application, compose
 from app.main.reloading import Sources
 from app.settings import Breaker, Cache, Safeguards, Settings, Store, Tracing
-from astra_core.config import as_loaded, keys_of
-from astra_core.errors import StoreUnavailable
+from astra_core.config import Entry, Layer, as_loaded, keys_of, resolve
+from astra_core.errors import ConfigError, StoreUnavailable
 from astra_core.telemetry import Logs
 from tests.unit.app.main.test_application import create, running, settings
 from tests.unit.astra_core.asgi.driver import call, http_scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from astra_core.config import Key, Loaded
@@ -169,5 +170,62 @@ async def test_readiness_shows_version_and_checksum(tmp_path: Path) -> None:
         shown = msgspec.json.decode(server.body)["dependencies"]["settings"]
         assert "astra_config_refused 1.0" in (await call(app, http_scope("/metrics"))).body.decode()
         assert shown["problems"] == ["server.port (code): needs a restart; put the old value back"]
+    finally:
+        await app.close()
+
+
+class Cluster:
+    """A coordination service as a source of settings: it says what the test wants, breaks, and loses its connection."""
+
+    def __init__(self) -> None:
+        self.says: object = {"ttl": "5s"}
+        self.happenings: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    def read(self) -> Layer:
+        """Say it, or that it cannot be read."""
+        if self.says is None:
+            raise ConfigError(["the cluster: its settings cannot be read"])
+        return Layer(entries=(Entry(path=("cache",), value=self.says, origin="the cluster"),))
+
+    async def changed(self) -> None:
+        """Wait for what happens."""
+        if (error := await self.happenings.get()) is not None:
+            raise error
+
+
+async def test_a_watched_source_is_followed_through_changes_breaks_and_disconnections(tmp_path: Path) -> None:
+    """What it says is in force soon; what is broken changes nothing; after a lost connection it is heard again."""
+    cluster = Cluster()
+    base = settings(tmp_path)
+
+    def load() -> Loaded[Settings]:
+        found = resolve(Settings, [cluster], environment="test").settings
+        return as_loaded(msgspec.structs.replace(base, cache=msgspec.structs.replace(base.cache, ttl=found.cache.ttl)))
+
+    app = compose(load(), sources=Sources(load=load, watched={"the cluster": cluster}))
+    await app.open()
+
+    async def until(there: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not there():  # noqa: ASYNC110 - it is the application that follows
+                await asyncio.sleep(0.005)
+
+    try:
+        assert app._reloading is not None
+        reloader = app._reloading.reloader
+        cluster.says = {"ttl": "7s"}
+        cluster.happenings.put_nowait(None)
+        await until(lambda: app._resolver.ttl == 7.0)
+        for broken in (None, {"ttl": "soon"}, {"nonsense": 1}):
+            refused = reloader.refused
+            cluster.says = broken
+            cluster.happenings.put_nowait(None)
+            await until(lambda refused=refused: reloader.refused == refused + 1)  # type: ignore[misc]
+            assert app._resolver.ttl == 7.0
+        cluster.happenings.put_nowait(OSError("cut"))
+        cluster.says = {"ttl": "9s"}
+        cluster.happenings.put_nowait(None)
+        await until(lambda: app._resolver.ttl == 9.0)
+        assert reloader.version == 3
     finally:
         await app.close()

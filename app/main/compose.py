@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.api import (
     AdminGate,
@@ -47,6 +47,8 @@ from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.storage import guarded, observed, store_from_url
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from app.main.reloading import Sources
     from app.settings import Settings
     from astra_core.clock import Clock
@@ -60,7 +62,7 @@ __all__ = ["compose", "compose_store"]
 _QUEUE = 1_000
 """Calls that may wait for a thread of a pool; the store bounds its own writes before that."""
 _READ_DEADLINE = 10.0
-"""Seconds in which settings must have been read: a folder of a network may hang."""
+"""Seconds in which settings, or other workers' figures, must have been read: a folder of a network may hang."""
 
 
 def compose(
@@ -82,7 +84,9 @@ def compose(
     drain = Drain()
     background = Background()
 
-    telemetry = compose_telemetry(loaded, live, logs=logs, clock=clock)
+    files = BlockingPool("files", threads=1, queue=_QUEUE, clock=clock)  # without listeners: it serves telemetry itself
+    read_files = partial(files.run, deadline=_READ_DEADLINE)
+    telemetry = compose_telemetry(loaded, live, logs=logs, run=read_files, clock=clock)
     instruments, listeners = telemetry.instruments, telemetry.listeners
     policies = PolicyFactory(
         sweep=Sweep(clock=clock),
@@ -131,7 +135,6 @@ def compose(
     )
 
     journal_pool = BlockingPool("journal", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
-    files = BlockingPool("files", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
     journal = Journal(
         Path(settings.clicks.journal),
         segment_size=settings.clicks.segment_size,
@@ -168,7 +171,7 @@ def compose(
     current = Current(rules_in_force(settings))
     freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
-    reloading = _reloading(loaded, sources, live, background, files, listeners=listeners, clock=clock)
+    reloading = _reloading(loaded, sources, live, background, run=read_files, listeners=listeners, clock=clock)
     looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, reloading)
     health = HealthApi(looks, gate=gate)
     metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
@@ -255,8 +258,8 @@ def _reloading(
     sources: Sources | None,
     live: Live,
     background: Background,
-    files: BlockingPool,
     *,
+    run: Callable[[Callable[[], Any]], Awaitable[Any]],
     listeners: Listeners,
     clock: Clock,
 ) -> Reloading | None:
@@ -264,7 +267,6 @@ def _reloading(
     if sources is None:
         return None
     settings = loaded.settings.reload
-    run = partial(files.run, deadline=_READ_DEADLINE)
     reloader = Reloader(
         loaded,
         load=sources.load,

@@ -26,7 +26,7 @@ from astra_core.telemetry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from contextlib import AbstractContextManager
 
     from app.main.live import Live
@@ -111,10 +111,19 @@ class Telemetry:
             self.metrics.publish()
 
 
-def compose_telemetry(loaded: Loaded[Settings], live: Live, *, logs: Logs | None, clock: Clock) -> Telemetry:
-    """Build it; nothing is opened."""
+def compose_telemetry(
+    loaded: Loaded[Settings],
+    live: Live,
+    *,
+    logs: Logs | None,
+    run: Callable[[Callable[[], Any]], Awaitable[Any]],
+    clock: Clock,
+) -> Telemetry:
+    """Build it; nothing is opened. `run` calls what blocks."""
     settings = loaded.settings.metrics
-    metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.folder), max_series=settings.max_series)
+    metrics = Metrics(
+        (*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.folder), max_series=settings.max_series, run=run
+    )
     instruments = Instruments(metrics)
     instruments.process()
     instruments.config(1, loaded.checksum, loaded.environment)

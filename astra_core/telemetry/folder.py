@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from astra_core.telemetry.family import Kind
-from astra_core.telemetry.mapped import SUFFIX, Figures, read_figures
+from astra_core.telemetry.mapped import SUFFIX, UNBORN, Figures, read_figures
 from astra_core.telemetry.series import OTHER
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["Folder", "Sums"]
 
 _TOTALS: Final = "totals.json"
 _LOCK: Final = "lock"
+_UNBORN_AGE: Final = 60.0
 _TRIES: Final = 100
 _PAUSE: Final = 0.01
 _SUMMED: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY})
@@ -66,8 +67,12 @@ class Folder:
         self._pause = pause
 
     def make(self) -> None:
-        """Make the folder. Raises `OSError`."""
+        """Make the folder, and sweep files that died with their maker before they had a name. Raises `OSError`."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for path in self.path.glob("*" + UNBORN):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - _UNBORN_AGE:
+                    path.unlink()
 
     def read(self, *, but: str = "") -> tuple[list[Figures], list[Figures]]:
         """Return the totals of workers that are gone, and the figures of those that live but the one named `but`.

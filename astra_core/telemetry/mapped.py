@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from astra_core.telemetry.series import Table
 
-__all__ = ["SUFFIX", "Figures", "WorkerFile", "read_figures"]
+__all__ = ["SUFFIX", "UNBORN", "Figures", "WorkerFile", "read_figures"]
 
 SUFFIX: Final = ".figures"
-_UNBORN: Final = ".new"
+UNBORN: Final = ".new"
 _MAGIC: Final = b"ASTRAMF1"
 _HEADER: Final = Struct("<8sQQ")
 _HEADER_SIZE: Final = 64
@@ -73,7 +73,7 @@ class WorkerFile:
     def create(cls, folder: Path, *, name: str) -> Self:
         """Make and lock the file `name`. Raises `OSError`. It gets its name when it is locked and whole."""
         path = folder / (name + SUFFIX)
-        unborn = path.with_suffix(_UNBORN)
+        unborn = path.with_suffix(UNBORN)
         fd = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

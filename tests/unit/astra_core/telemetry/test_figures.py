@@ -279,6 +279,16 @@ def test_a_file_that_a_crash_left_torn_is_read_as_far_as_it_is_whole(tmp_path: P
             assert {figures.family for figures in found} <= {"done"}
 
 
+def test_files_without_a_name_are_swept_in_time(tmp_path: Path) -> None:
+    """One that a crash left is removed; one that is just being made is not."""
+    old, new = tmp_path / "a.new", tmp_path / "b.new"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+    Folder(tmp_path, max_series=10).make()
+    assert names_in(tmp_path) == {"b.new"}
+
+
 def test_a_file_grows_with_its_series(tmp_path: Path) -> None:
     """Some thousand series take more than the file began with; all of them are read."""
     table = Table(FAMILIES, max_series=5_000)

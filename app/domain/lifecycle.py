@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec.structs import replace
 
 from app.domain.links import BaseState, LinkState, due_state, state_of
-from astra_core.fsm import Machine, Transition, transition
+from astra_core.fsm import Machine, Question, Transition, transition
 
 if TYPE_CHECKING:
     from app.domain.links import Link
@@ -55,27 +55,18 @@ class Delete:
 LinkEvent: TypeAlias = Start | Expire | Exhaust | Disable | Enable | Delete
 
 
-def should_wait(event: LinkEvent, due: LinkState) -> bool:
-    """Whether the start lies ahead."""
-    return due is LinkState.SCHEDULED
-
-
-def should_run(event: LinkEvent, due: LinkState) -> bool:
-    """Whether the link has started, not expired, and has visits left."""
-    return due is LinkState.ACTIVE
-
-
-def is_over(event: LinkEvent, due: LinkState) -> bool:
-    """Whether the expiry has passed."""
-    return due is LinkState.EXPIRED
-
-
-def is_used_up(event: LinkEvent, due: LinkState) -> bool:
-    """Whether no visit remains."""
-    return due is LinkState.EXHAUSTED
+def due_now(event: LinkEvent, due: LinkState) -> LinkState:
+    """Return the state that times and limits alone give the link: the question that every guard asks."""
+    return due
 
 
 SCHEDULED, ACTIVE, DISABLED, EXPIRED, EXHAUSTED, DELETED = LinkState
+
+_DUE = Question(due_now)
+should_wait = _DUE.case(SCHEDULED, name="should wait")
+should_run = _DUE.case(ACTIVE, name="should run")
+is_over = _DUE.case(EXPIRED, name="is over")
+is_used_up = _DUE.case(EXHAUSTED, name="is used up")
 
 LIFECYCLE: Machine[LinkState, LinkEvent, LinkState] = Machine(
     name="link",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from dataclasses import is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from astra_core.fsm.names import event_name, guard_name, state_name
+from astra_core.fsm.checks_guards import guard_problems, row_problems
+from astra_core.fsm.checks_stays import stay_problems
+from astra_core.fsm.names import event_name, state_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from astra_core.fsm.definition import Arrow, Machine
 
@@ -29,10 +30,13 @@ def problems_of(machine: AnyMachine) -> list[str]:
         _names,
         _events,
         _guards,
-        _ambiguities,
+        _rows,
         _unreachable,
         _dead_ends,
+        _traps,
+        _deferred_for_ever,
         _ways_out_of_final,
+        stay_problems,
     )
     return [problem for check in checks for problem in check(machine)]
 
@@ -76,38 +80,30 @@ def _events(machine: AnyMachine) -> Iterator[str]:
 
 
 def _guards(machine: AnyMachine) -> Iterator[str]:
-    guards: Iterator[object] = (each.guard for each in machine.transitions if each.guard is not None)
-    for guard in dict.fromkeys(guards):
-        if not callable(guard):
-            yield f"guard {guard!r} is not callable"
-        elif inspect.iscoroutinefunction(guard):
-            yield f"guard {guard_name(guard)} is async, so it would always hold"
+    return guard_problems(machine.transitions)
 
 
-def _ambiguities(machine: AnyMachine) -> Iterator[str]:
+def _rows(machine: AnyMachine) -> Iterator[str]:
     rows: dict[tuple[Any, type[Any]], list[AnyArrow]] = {}
     for source, transition in _arrows(machine):
         rows.setdefault((source, transition.event), []).append(transition)
     for (source, event), row in rows.items():
-        where = f"in {state_name(source)} on {event_name(event)}"
-        guards = [transition.guard for transition in row]
-        if guards.count(None) > 1:
-            yield f"{where}: {guards.count(None)} transitions without a guard"
-        elif None in guards[:-1]:
-            yield f"{where}: a transition without a guard stands before one with a guard"
-        for guard, times in Counter(guard for guard in guards if guard is not None).items():
-            if times > 1:
-                yield f"{where}: guard {guard_name(guard)} stands on {times} transitions"
+        yield from row_problems(source, event, row)
 
 
-def _unreachable(machine: AnyMachine) -> Iterator[str]:
-    reached = {state for state in machine.initials if isinstance(state, machine.states)}
+def _reached(machine: AnyMachine, begin: Iterable[Any]) -> set[Any]:
+    reached = {state for state in begin if isinstance(state, machine.states)}
     todo = list(reached)
     while todo:
         here = todo.pop()
         new = {transition.target for source, transition in _arrows(machine) if source is here} - reached
         reached |= new
         todo += new
+    return reached
+
+
+def _unreachable(machine: AnyMachine) -> Iterator[str]:
+    reached = _reached(machine, machine.initials)
     for state in machine.states:
         if state not in reached:
             yield f"state {state_name(state)} cannot be reached"
@@ -118,6 +114,28 @@ def _dead_ends(machine: AnyMachine) -> Iterator[str]:
     for state in machine.states:
         if state not in left and state not in machine.final:
             yield f"state {state_name(state)} is a dead end: it is not final, and no transition leaves it"
+
+
+def _traps(machine: AnyMachine) -> Iterator[str]:
+    """Yield states that are left, yet lead to no final state, in a machine that means to end."""
+    left = {source for source, transition in _arrows(machine) if transition.target is not source}
+    for state in machine.states:
+        if machine.final and state in left and not _reached(machine, [state]).intersection(machine.final):
+            yield f"state {state_name(state)} leads to no final state"
+
+
+def _deferred_for_ever(machine: AnyMachine) -> Iterator[str]:
+    """Yield events that are put off where no later state takes them."""
+    if machine.unhandled != "defer":
+        return
+    takers: dict[Any, set[Any]] = {}
+    for source, transition in _arrows(machine):
+        takers.setdefault(transition.event, set()).add(source)
+    for state in machine.states:
+        reached = _reached(machine, [state])
+        for event, taking in takers.items():
+            if state not in machine.final and not reached & taking:
+                yield f"state {state_name(state)} defers {event_name(event)} for ever: no later state takes it"
 
 
 def _ways_out_of_final(machine: AnyMachine) -> Iterator[str]:

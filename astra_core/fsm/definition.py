@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from astra_core.errors import DefinitionError
 from astra_core.fsm.checks import problems_of
+from astra_core.fsm.guards import compiled
+from astra_core.fsm.stays import Timer, Within, crossing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Arrow", "Branches", "Machine", "Transition", "Unhandled"]
+__all__ = ["Arrow", "Branches", "Machine", "Step", "Transition", "Unhandled"]
 
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E")
@@ -64,11 +66,22 @@ class Transition(Arrow[S, C], Generic[S, E, C]):
 
 
 @dataclass(frozen=True)
+class Step(Generic[S, C]):
+    """What taking a transition from one of its sources comes to, worked out when the machine is built."""
+
+    transition: Arrow[S, C]
+    target: S
+    effects: tuple[object, ...]
+    timers: tuple[Timer[Any], ...]
+    cancelled: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Branches(Generic[S, C]):
     """What may happen to one event in one state: at most one guard holds, and `otherwise` when none does."""
 
-    guarded: tuple[tuple[Callable[[Any, C], bool], Arrow[S, C]], ...]
-    otherwise: Arrow[S, C] | None
+    guarded: tuple[tuple[Callable[[Any, C], bool], Step[S, C]], ...]
+    otherwise: Step[S, C] | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -76,8 +89,9 @@ class Machine(Generic[S, E, C]):
     """A machine as data: `S` its states, `E` the union of its events, `C` the context that its guards read.
 
     Building one checks it and raises `DefinitionError` naming every problem: unknown states and events, unreachable
-    states, dead ends, arrows that nothing tells apart, ways out of a final state (unless `leave_final`), events that
-    nothing handles. An event is matched by its exact type, never by a base class.
+    states, dead ends, states that lead to no final one, arrows that nothing tells apart, declared guards that overlap,
+    ways out of a final state (unless `leave_final`), timers that no state hears, events that nothing handles or that
+    are deferred for ever. An event is matched by its exact type, never by a base class.
     """
 
     name: str
@@ -88,13 +102,14 @@ class Machine(Generic[S, E, C]):
     final: tuple[S, ...] = ()
     unhandled: Unhandled = Unhandled.REFUSE
     leave_final: bool = False
+    within: tuple[Within[S], ...] = ()
     table: Mapping[tuple[S, type[E]], Branches[S, C]] = field(init=False, compare=False)
     """Derived: what each event may do in each state."""
 
     def __post_init__(self) -> None:
         if problems := problems_of(self):
             raise DefinitionError(f"machine {self.name}", problems)
-        object.__setattr__(self, "table", _table(self.transitions))
+        object.__setattr__(self, "table", _table(self))
 
     @property
     def initials(self) -> tuple[S, ...]:
@@ -108,15 +123,21 @@ class Machine(Generic[S, E, C]):
         )
 
 
-def _table(transitions: tuple[Arrow[S, C], ...]) -> dict[tuple[S, type[Any]], Branches[S, C]]:
-    rows: dict[tuple[S, type[Any]], list[Arrow[S, C]]] = {}
-    for transition in transitions:
-        for source in transition.sources:
-            rows.setdefault((source, transition.event), []).append(transition)
+def _table(machine: Machine[S, Any, C]) -> dict[tuple[S, type[Any]], Branches[S, C]]:
+    rows: dict[tuple[S, type[Any]], list[Step[S, C]]] = {}
+    for each in machine.transitions:
+        for source in each.sources:
+            rows.setdefault((source, each.event), []).append(_step(machine, source, each))
     return {
         key: Branches(
-            guarded=tuple((each.guard, each) for each in row if each.guard is not None),
-            otherwise=next((each for each in row if each.guard is None), None),
+            guarded=tuple((compiled(step.transition.guard), step) for step in row if step.transition.guard is not None),
+            otherwise=next((step for step in row if step.transition.guard is None), None),
         )
         for key, row in rows.items()
     }
+
+
+def _step(machine: Machine[S, Any, C], source: S, arrow: Arrow[S, C]) -> Step[S, C]:
+    crossed = crossing(machine.within, source, arrow.target)
+    effects = crossed.exit + arrow.effects + crossed.entry
+    return Step(arrow, arrow.target, effects, crossed.timers, crossed.cancelled)

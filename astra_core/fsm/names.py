@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from astra_core.fsm.guards import Guard
+
 __all__ = ["effect_name", "event_name", "guard_name", "state_name"]
 
 
@@ -21,6 +23,8 @@ def event_name(event: object) -> str:
 
 def guard_name(guard: object) -> str:
     """Return a function's name as words; a lambda has none and is called a guard."""
+    if isinstance(guard, Guard):
+        return str(guard)
     name = getattr(guard, "__name__", type(guard).__name__)
     return "guard" if name == "<lambda>" else name.strip("_").replace("_", " ")
 

@@ -10,11 +10,13 @@ from msgspec import Struct
 from astra_core.errors import AstraError
 from astra_core.fsm.definition import Unhandled
 from astra_core.fsm.names import event_name, guard_name, state_name
+from astra_core.fsm.stays import crossing
 
 if TYPE_CHECKING:
-    from astra_core.fsm.definition import Machine
+    from astra_core.fsm.definition import Arrow, Machine
+    from astra_core.fsm.stays import Timer
 
-__all__ = ["Decision", "NonDeterminism", "Outcome", "UndeclaredEvent", "transition"]
+__all__ = ["Beginning", "Decision", "NonDeterminism", "Outcome", "UndeclaredEvent", "begin", "transition"]
 
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E")
@@ -38,7 +40,9 @@ _OUTCOMES = {
 
 
 class Decision(Struct, Generic[S, E], frozen=True):
-    """What a machine decided: the state to store and the effects to carry out once it is stored.
+    """What a machine decided: the state to store, timers to set and cancel with it, effects to carry out after.
+
+    `effects` are those of the exit, of the transition and of the entry, in this order.
 
     When no transition was taken, `target` is `source`, `effects` is empty and `reason` says why in one line.
     A struct, because building a frozen dataclass of six fields alone costs over half a microsecond.
@@ -50,6 +54,12 @@ class Decision(Struct, Generic[S, E], frozen=True):
     event: E
     effects: tuple[object, ...] = ()
     reason: str = ""
+    timers: tuple[Timer[Any], ...] = ()
+    """To set, each in place of one of the same name."""
+    cancelled: tuple[str, ...] = ()
+    """Names of timers to cancel."""
+    transition: Arrow[S, Any] | None = None
+    """The one that was taken."""
 
     @property
     def accepted(self) -> bool:
@@ -101,7 +111,27 @@ def transition(machine: Machine[S, E, Any], state: S, event: E, context: Any = N
         chosen = branches.otherwise
         if chosen is None:
             return _unhandled(machine, state, event)
-    return Decision(Outcome.TAKEN, state, chosen.target, event, chosen.effects)
+    return Decision(
+        Outcome.TAKEN, state, chosen.target, event, chosen.effects, "", chosen.timers, chosen.cancelled,
+        chosen.transition,
+    )  # fmt: skip
+
+
+class Beginning(Struct, Generic[S], frozen=True):
+    """What entering an initial state brings: effects to carry out and timers to set once it is stored."""
+
+    state: S
+    effects: tuple[object, ...]
+    timers: tuple[Timer[Any], ...]
+
+
+def begin(machine: Machine[S, Any, Any], state: S | None = None) -> Beginning[S]:
+    """Return the beginning in `state`, or in the first initial state; raises ValueError if it is not initial."""
+    first = machine.initials[0] if state is None else state
+    if first not in machine.initials:
+        raise ValueError(f"machine {machine.name} does not begin in {state_name(first)}")
+    crossed = crossing(machine.within, None, first)
+    return Beginning(first, crossed.entry, crossed.timers)
 
 
 def _unhandled(machine: Machine[S, E, Any], state: S, event: E) -> Decision[S, E]:
@@ -109,11 +139,14 @@ def _unhandled(machine: Machine[S, E, Any], state: S, event: E) -> Decision[S, E
         raise UndeclaredEvent(machine.name, event)
     reason = f"{machine.name} is {state_name(state)}: {event_name(type(event))} does not apply"
     if branches := machine.table.get((state, type(event))):
-        reason += f" (needs: {', or '.join(guard_name(guard) for guard, _ in branches.guarded)})"
-    return Decision(_OUTCOMES[machine.unhandled], state, state, event, (), reason)
+        reason += f" (needs: {', or '.join(guard_name(step.transition.guard) for _, step in branches.guarded)})"
+    outcome = _OUTCOMES[machine.unhandled]
+    if outcome is Outcome.DEFERRED and state in machine.final and not machine.leave_final:
+        outcome = Outcome.REFUSED  # nothing later can take it
+    return Decision(outcome, state, state, event, (), reason)
 
 
 def _conflict(machine: Machine[S, E, C], state: S, event: E, context: C) -> NonDeterminism:
     guarded = machine.table[state, type(event)].guarded
-    holding = tuple(guard_name(guard) for guard, _ in guarded if guard(event, context))
+    holding = tuple(guard_name(step.transition.guard) for guard, step in guarded if guard(event, context))
     return NonDeterminism(machine.name, state, event, holding)

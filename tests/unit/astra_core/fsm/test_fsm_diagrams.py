@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from astra_core.fsm import Machine, Transition, to_mermaid
+from astra_core.fsm import Machine, Transition, hops, to_dot, to_mermaid
+from tests.unit.astra_core.fsm.machines import JOB as FULL
 
 
 class Job(Enum):
@@ -61,3 +62,28 @@ def test_the_diagram_holds_every_state_arrow_guard_and_effect() -> None:
         "    s1 --> s2 : Stop",
         "    s2 --> [*]",
     ]
+
+
+def test_mermaid_draws_composites_and_what_states_do() -> None:
+    """A composite stands round its states; entry, exit and timers are notes, at the end."""
+    drawn = to_mermaid(FULL).splitlines()
+    assert drawn[1:5] == ['    state "live" as composite1 {', "        running", "        paused", "    }"]
+    assert drawn[-3:] == [
+        "    note right of running : entry / spin up, exit / spin down",
+        "    note right of composite1 : entry / lock, exit / unlock, at deadline / Tick",
+        "    note right of waiting : after 30 s / Start",
+    ]
+
+
+def test_dot_draws_the_same() -> None:
+    """Graphviz gets what states do, two borders for final ones, composites as clusters, and quoted labels."""
+    drawn = to_dot(FULL).splitlines()
+    assert drawn[0] == 'digraph "job" {'
+    assert drawn[-1] == "}"
+    assert '    s0 [label="waiting\\nafter 30 s / Start"];' in drawn
+    assert '    s3 [label="done", peripheries=2];' in drawn
+    assert '    s0 -> s1 [label="Start [room]"];' in drawn
+    assert "    subgraph cluster_composite1 {" in drawn
+    assert sum("->" in line for line in drawn) == len(hops(FULL)) + len(FULL.initials)
+    assert "log: it; --> 'x'" in to_dot(JOB)
+    assert drawn.count("    }") == 1

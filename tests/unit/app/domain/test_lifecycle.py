@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.domain.lifecycle import LIFECYCLE, Delete, Disable, Enable, Exhaust, Expire, LinkEvent, Start, apply, decide
 from app.domain.links import BaseState, Link, LinkState, state_of
-from astra_core.fsm import to_mermaid, transition
+from astra_core.fsm import Hop, hops, replay, to_mermaid, transition
+from astra_core.testing.machines import Walk, walks
 
 DOCS = Path(__file__).parents[4] / "docs" / "fsm.md"
 EVENTS: tuple[LinkEvent, ...] = (Start(), Expire(), Exhaust(), Disable(), Enable(), Delete())
@@ -104,3 +105,22 @@ def test_timers_move_a_link_only_when_the_times_say_so(
 def test_the_diagram_in_the_docs_is_current() -> None:
     """docs/fsm.md shows exactly the diagram that the declared lifecycle draws."""
     assert f"```mermaid\n{to_mermaid(LIFECYCLE)}\n```" in DOCS.read_text(encoding="utf-8")
+
+
+def _moves(hop: Hop[LinkState]) -> st.SearchStrategy[tuple[LinkEvent, LinkState]]:
+    return st.tuples(st.builds(hop.transition.event), st.sampled_from(LinkState))
+
+
+def test_a_life_takes_every_transition_and_can_be_replayed() -> None:
+    """Lives generated from the machine itself cover all of it, and their events lead again to where they ended."""
+    seen: set[Hop[LinkState]] = set()
+
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(walk=walks(LIFECYCLE, _moves, further=2))
+    def live(walk: Walk[LinkState, LinkEvent, LinkState]) -> None:
+        seen.update(Hop(step.source, step.transition) for step in walk.decisions if step.transition is not None)
+        events, due = [move.event for move in walk.moves], [move.context for move in walk.moves]
+        assert replay(LIFECYCLE, walk.initial, events, due) is walk.decisions[-1].target
+
+    live()
+    assert seen == set(hops(LIFECYCLE))

@@ -38,6 +38,25 @@ def test_paths_are_the_shortest() -> None:
     assert lengths[Job.RUNNING, Finish] == 2
 
 
+def test_a_short_way_wins_over_one_that_is_found_deeper() -> None:
+    """Two ways lead to done, of two hops and of three; the path beyond it takes the shorter."""
+    fork: Machine[Job, JobEvent, None] = Machine(
+        name="fork",
+        states=Job,
+        events=(Start, Pause, Resume, Finish, Tick),
+        initial=Job.WAITING,
+        transitions=(
+            Transition(Job.WAITING, Start, Job.RUNNING),
+            Transition(Job.WAITING, Pause, Job.PAUSED),
+            Transition(Job.RUNNING, Finish, Job.DONE),
+            Transition(Job.PAUSED, Tick, Job.FAILED),
+            Transition(Job.FAILED, Finish, Job.DONE),
+            Transition(Job.DONE, Resume, Job.WAITING),
+        ),
+    )
+    assert len(shortest_paths(fork)[hops(fork)[-1]]) == 3
+
+
 def test_the_breaker_has_a_path_to_every_hop() -> None:
     """The walker copes with a real machine of loops and without an end."""
     assert len(shortest_paths(MACHINE)) == len(hops(MACHINE)) == 49

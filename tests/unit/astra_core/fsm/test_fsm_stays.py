@@ -159,3 +159,24 @@ def test_an_event_put_off_for_ever_is_named() -> None:
         "state paused defers Start for ever: no later state takes it",
         "state paused defers Finish for ever: no later state takes it",
     )
+
+
+def test_a_final_state_defers_nothing() -> None:
+    """Where nothing later can take it, an event that would be put off is refused, so that no caller keeps it."""
+    machine: Machine[Job, Start | Finish | Tick, None] = Machine(
+        name="job",
+        states=Job,
+        events=(Start, Finish, Tick),
+        initial=(WAITING, PAUSED),
+        final=(DONE, FAILED, PAUSED),
+        transitions=(
+            Transition(WAITING, Start, RUNNING),
+            Transition(WAITING, Tick, FAILED),
+            Transition(RUNNING, Start, RUNNING),
+            Transition(RUNNING, Tick, FAILED),
+            Transition(RUNNING, Finish, DONE),
+        ),
+        unhandled=Unhandled.DEFER,
+    )
+    assert transition(machine, WAITING, Finish()).outcome is Outcome.DEFERRED
+    assert transition(machine, DONE, Finish()).outcome is Outcome.REFUSED

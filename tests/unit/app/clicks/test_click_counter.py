@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from app.clicks import ClickCounter, traced
 from app.clicks.segment import HEADER_SIZE
 from astra_core.errors import StoreUnavailable
 from astra_core.storage.writes import Forget
 from tests.unit.app.clicks.doubles import SEGMENT, Bench, LateStore, Store, crash, fill, until
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -51,6 +53,32 @@ async def test_what_is_recorded_is_counted_at_once(bench: Bench) -> None:
     assert (counter.counted, counter.failures) == (4, 0)
     assert len(bench.store.commits) == 2
     assert len(bench.files()) == 2
+
+
+async def test_the_traces_of_a_batch_stand_round_its_commit(bench: Bench) -> None:
+    """Also of one that is read in several slices; a batch without any has nothing round it."""
+    entered: list[tuple[bytes, ...]] = []
+
+    @contextmanager
+    def span(traces: Sequence[bytes]) -> Iterator[None]:
+        before = len(bench.store.commits)
+        yield
+        assert len(bench.store.commits) == before + 1
+        entered.append(tuple(traces))
+
+    journal = bench.journal(size=64 * 1024)
+    await bench.store.open()
+    await journal.open()
+    counter = ClickCounter(journal, bench.store, clock=bench.clock, span=span)
+    record(journal, {"aaa": 1})
+    await counter.count()
+    one, two = bytes(24), bytes(range(24))
+    journal.record(traced(b"aaa", one))
+    record(journal, {"bbb": 600})
+    journal.record(traced(b"aaa", two))
+    await counter.count()
+    assert entered == [(one, two)]
+    assert await bench.store.visits("aaa", "bbb") == [3, 600]
 
 
 async def test_clicks_that_never_stop_do_not_keep_a_round_going(bench: Bench) -> None:

@@ -55,6 +55,20 @@ async def test_a_full_segment_is_sealed_and_the_spare_takes_over(bench: Bench) -
     assert (journal.recorded, journal.dropped, journal.lost) == (stored(journal), 0, 0)
 
 
+async def test_it_says_how_long_clicks_wait_and_how_much_room_they_take(bench: Bench) -> None:
+    """The age of the oldest that is not counted, 0 when all are; and the bytes of the folder at the last sync."""
+    journal, counter = await bench.process()
+    assert journal.age == 0.0
+    journal.record(b"aaa")
+    bench.clock.advance(7.0)
+    journal.record(b"bbb")
+    assert journal.age == pytest.approx(7.0)
+    await counter.count()
+    assert journal.age == 0.0
+    await journal.sync()
+    assert journal.bytes == 2 * SEGMENT
+
+
 async def test_without_a_spare_clicks_are_dropped_and_counted(bench: Bench) -> None:
     """`record` answers False and never raises; when a spare comes, clicks are stored again."""
     journal = bench.journal()

@@ -42,6 +42,15 @@ async def test_one_commit_a_request(service: Made) -> None:
     assert service.store.commits == 2
 
 
+async def test_what_was_made_and_what_was_found_is_counted(service: Made) -> None:
+    """Each link once, however it was asked for; what was refused is neither."""
+    await service.create(Draft(url=URL, reuse=True))
+    await service.create(Draft(url=URL, reuse=True))
+    await service.create(Draft(url="https://b.example", reuse=True), Draft(url="https://b.example", reuse=True))
+    await service.create(InvalidLink([]), Draft(url=URL))
+    assert (service.creator.created, service.creator.reused) == (3, 2)
+
+
 async def test_a_generated_code_that_is_taken_is_passed_over(service: Made) -> None:
     """Somebody's custom code of the same shape costs another number, not the request."""
     stolen: list[str] = []

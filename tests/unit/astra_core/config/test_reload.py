@@ -173,6 +173,29 @@ async def test_a_secret_that_changed_is_told_without_its_value() -> None:
     assert "hunter" not in repr(world.told)
 
 
+async def test_an_older_reading_never_replaces_a_newer_one() -> None:
+    """One that was read before a change and is slow on its way does not come after one that was read later."""
+    world, gate = World(patience=1), asyncio.Event()
+
+    async def slow(call: Callable[[], Any]) -> Any:
+        found = call()
+        await gate.wait()
+        return found
+
+    world.reloader._run = slow
+    world.source.web = {"patience": 2}
+    first = asyncio.create_task(world.reloader.reload("files"))
+    await asyncio.sleep(0)
+    world.reloader._run = world.run
+    world.source.web = {"patience": 3}
+    second = asyncio.create_task(world.reloader.reload("SIGHUP"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, second)
+    assert world.reloader.loaded.settings.web.patience == 3.0
+
+
 async def test_two_who_ask_at_once_take_turns() -> None:
     """The second one reads when the first has swapped, so the last to ask has seen the last state."""
     world = World(patience=1)

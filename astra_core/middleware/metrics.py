@@ -27,6 +27,7 @@ __all__ = ["MetricsEndpoint", "MetricsMiddleware"]
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _EMPTY: Final = (b"content-length", b"0")
 _BODILESS: Final = frozenset({"GET", "HEAD"})
+_KEPT: Final = 10_000
 _HEADERS: Final = "astra.metrics.headers"
 _CLIENT_LEFT: Final = 499
 """Class 4xx, as nginx counts a request whose client did not wait for the answer."""
@@ -59,9 +60,7 @@ class MetricsMiddleware(Layer):
         self._now = self._clock.monotonic
         self._route = route
         self._instrumentations = tuple(instrumentations)
-        self._last: tuple[str | None, str, int] = (None, "", 0)
-        self._values: list[float] = []
-        self._at = 0
+        self._records: dict[tuple[str | None, str, int], tuple[list[float], int]] = {}
         metrics.watch(names.HTTP_IN_PROGRESS, metrics.http_in_progress)
 
     def enter(self, x: Exchange) -> None:
@@ -93,9 +92,7 @@ class MetricsMiddleware(Layer):
         template = scope.get(ROUTE)
         if template is None:
             template = self._route(scope)
-        if (template, scope["method"], x.status) != self._last:
-            self._find(template, scope["method"], x)
-        values, at = self._values, self._at
+        values, at = self._records.get((template, scope["method"], x.status)) or self._record(template, x)
         place = at + bisect_left(BOUNDS, seconds)
         values[place] += 1
         values[at + SECONDS] += seconds
@@ -109,10 +106,13 @@ class MetricsMiddleware(Layer):
         if self._instrumentations:
             self._instrument(x, template, seconds)
 
-    def _find(self, template: str | None, method: str, x: Exchange) -> None:
-        """Have the record of this request at hand; the next one is most often of the same kind."""
-        self._values, self._at = self._metrics.http_record(*_labels(template, method, x))
-        self._last = (template, method, x.status if x.started else -1)
+    def _record(self, template: str | None, x: Exchange) -> tuple[list[float], int]:
+        """Find the record of a kind of request that is not at hand, and keep it there if strangers cannot make many."""
+        method = x.scope["method"]
+        record = self._metrics.http_record(*_labels(template, method, x))
+        if method in _METHODS and x.started and len(self._records) < _KEPT:
+            self._records[template, method, x.status] = record
+        return record
 
     def _exemplify(self, x: Exchange, template: str | None, bucket: int, seconds: float, trace: bytes) -> None:
         found = self._metrics.exemplars.setdefault(_labels(template, x.scope["method"], x), {})

@@ -35,7 +35,10 @@ class JsonFormat:
 
 
 class PrettyFormat:
-    """Time, level, logger, message, then `name=value`. What could be taken for something else is quoted, as in JSON."""
+    """Time, level, logger, message, then `name=value`. What could be taken for something else is quoted, as in JSON.
+
+    A stack follows in lines of its own, each behind `    | `, which no record begins with.
+    """
 
     def __init__(self, redactor: Redactor, *, colours: bool = False) -> None:
         self._redactor = redactor
@@ -49,12 +52,16 @@ class PrettyFormat:
         if self._colours:
             mark = f"\x1b[{_COLOURS[level]}m{mark}\x1b[0m"
         plain = bool(message) and message.isprintable() and not message.startswith('"') and not _MARKS & set(message)
+        exception = shown.pop("exception", None)
         parts = [time, mark, f"{_value(logger):<24}", message if plain else _quoted(message)]
         parts.extend(f"{_value(name)}={_value(value)}" for name, value in shown.items())
-        return " ".join(parts) + "\n"
+        stack = "" if exception is None else exception["stack"]
+        below = "".join(f"{_STACK}{_visible(text)}\n" for text in stack.splitlines())
+        return " ".join(parts) + "\n" + below
 
 
 _MARKS = frozenset("=\\")
+_STACK = "    | "
 
 
 def _shown(redactor: Redactor, line: Line) -> dict[str, Any]:
@@ -127,6 +134,10 @@ def _value(value: Any) -> str:
 def _quoted(text: str) -> str:
     quoted = json.dumps(text, ensure_ascii=False)
     return quoted if quoted.isprintable() else "".join(map(_printable, quoted))
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else "".join(map(_printable, text))
 
 
 def _printable(char: str) -> str:

@@ -89,6 +89,21 @@ def test_a_pretty_message_that_could_be_read_otherwise_is_quoted(message: str) -
     assert body[end:] == ' status="500 x"\n'
 
 
+@given(st.text())
+def test_a_pretty_stack_stands_below_its_line_and_forges_none(words: str) -> None:
+    """Each of its lines behind a mark, whatever the words of the error are; secrets in it are hidden."""
+    try:
+        raise ValueError(words + " password=hunter2")
+    except ValueError as error:
+        record = logging.makeLogRecord({"name": "ours", "levelno": 40, "msg": "it failed"})
+        record.exc_info = (type(error), error, error.__traceback__)
+    first, *below = PrettyFormat(Redactor()).encode(line_of(record, 0.0)).removesuffix("\n").split("\n")
+    assert first.endswith(" it failed")
+    assert below[0] == "    | Traceback (most recent call last):"
+    assert all(line.startswith("    | ") and line.isprintable() for line in below)
+    assert "hunter2" not in "".join(below[-1:])
+
+
 def test_extra_fields_do_not_replace_ours(tmp_path: Path) -> None:
     """They go beside, under another name."""
     path = tmp_path / "log"

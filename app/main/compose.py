@@ -279,7 +279,7 @@ def _reloading(
     watch = FolderWatch(sources.folders, seen=sources.seen, poll_interval=settings.poll_interval, run=run)
     return Reloading(
         reloader,
-        watch=watch if settings.watch else None,
+        watch=watch if settings.watch and sources.folders else None,
         watched=sources.watched,
         spawn=background.spawn,
         clock=clock,

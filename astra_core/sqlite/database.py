@@ -14,7 +14,7 @@ from astra_core.events import Listeners
 from astra_core.sqlite.connections import connect as connect_sqlite
 from astra_core.sqlite.connections import open_reader, open_writer, prepare_file
 from astra_core.sqlite.failures import translate
-from astra_core.sqlite.group import GroupCommit
+from astra_core.sqlite.group import GroupCommit, one_after_another
 from astra_core.sqlite.limits import Limits
 from astra_core.sqlite.readers import Readers
 from astra_core.sqlite.writer import Writer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from astra_core.clock import Clock
     from astra_core.sqlite.connections import Connect, Schema
+    from astra_core.sqlite.group import Together
     from astra_core.sqlite.pool import Pool
 
 __all__ = ["Database"]
@@ -52,7 +53,9 @@ class Database:
         random: random_module.Random | None = None,
         listeners: Listeners | None = None,
         connect: Connect | None = None,
+        together: Together = one_after_another,
     ) -> None:
+        """`together` does the works of several units at once, where that is cheaper than one after another."""
         self.path = Path(path)
         self._schema = schema
         self._pools = writer, readers
@@ -61,6 +64,7 @@ class Database:
         self._random = random or random_module.Random()  # noqa: S311 - jitter, no secret
         self._listeners = listeners or Listeners()
         self._connect = connect or connect_sqlite
+        self._together = together
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._watch: sqlite3.Connection | None = None
@@ -121,16 +125,16 @@ class Database:
         if writer is not None:
             await writer.close()
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], *, deadline: float | None = None) -> T:
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the next group and return its result once it is durable.
 
         `work` runs in the writer's thread, twice if another one of its group failed: it must be quick, touch nothing
         but the connection, and end no transaction itself. What it raises reaches this caller alone. A unit that was
-        not begun within `deadline` seconds never is.
+        not begun within the limits' deadline never is.
         """
         if self._writer is None:
             raise StoreUnavailable(f"{self.path}: the store is closed")
-        return await self._writer.run(work, deadline=self._limits.deadline if deadline is None else deadline)
+        return await self._writer.run(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a connection that cannot write, and return its result."""
@@ -161,7 +165,12 @@ class Database:
         try:
             connection = open_writer(self.path, self._schema, connect=self._connect, backoff=backoff)
             group = GroupCommit(
-                connection, self.path, limits=self._limits, random=self._random, monotonic=self._monotonic
+                connection,
+                self.path,
+                together=self._together,
+                limits=self._limits,
+                random=self._random,
+                monotonic=self._monotonic,
             )
             return group, open_reader(self.path, connect=self._connect)
         except (sqlite3.Error, StorageError) as error:

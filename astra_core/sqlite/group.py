@@ -7,23 +7,43 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from astra_core.sqlite.failures import is_busy, translate
+from astra_core.sqlite.unit import take
 
 if TYPE_CHECKING:
     import random
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from astra_core.sqlite.limits import Limits
     from astra_core.sqlite.unit import Unit
 
-__all__ = ["Done", "GroupCommit"]
+__all__ = ["Done", "GroupCommit", "Together", "one_after_another"]
 
 _WAL_LOOK = 64
 """Groups between two looks at the size of the WAL."""
+
+
+Work: TypeAlias = "Callable[[sqlite3.Connection], Any]"
+
+
+class Together(Protocol):
+    """Does the works of a group, several at once where that is cheaper."""
+
+    def __call__(self, connection: sqlite3.Connection, works: Iterator[Work], /) -> list[Any]:
+        """Return the result of each work, in order; `works` ends when the group has its fill.
+
+        What it raises is no single work's own: all of them are undone, and called one by one.
+        """
+        ...
+
+
+def one_after_another(connection: sqlite3.Connection, works: Iterator[Work], /) -> list[Any]:
+    """Do works of which nothing is known."""
+    return [work(connection) for work in works]
 
 
 @dataclass(slots=True)
@@ -49,6 +69,7 @@ class GroupCommit:
         connection: sqlite3.Connection,
         path: Path,
         *,
+        together: Together,
         limits: Limits,
         random: random.Random,
         monotonic: Callable[[], float],
@@ -57,6 +78,7 @@ class GroupCommit:
         self._connection = connection
         self._path = path
         self._wal = f"{path}-wal"
+        self._together = together
         self._limits = limits
         self._random = random
         self._monotonic = monotonic
@@ -110,8 +132,6 @@ class GroupCommit:
         """Take the write lock; False when every unit's deadline passed before it was free."""
         limits = self._limits
         while True:
-            while queue and queue[0].claimed:
-                queue.popleft()
             if not queue:
                 return False
             try:
@@ -135,17 +155,20 @@ class GroupCommit:
         units = done.units
         self._connection.execute("SAVEPOINT units")
         try:
-            while queue and len(units) < self._limits.group:
-                unit = queue.popleft()
-                if not unit.claim():
-                    continue
-                units.append(unit)
-                unit.result = unit.work(self._connection)
-                if self._monotonic() >= end:
-                    break
+            results = self._together(self._connection, self._works(queue, units, end))
+            for unit, result in zip(units, results, strict=True):
+                unit.result = result
         except BaseException as error:
             self._undo("units", error)
             self._one_by_one(units)
+
+    def _works(self, queue: deque[Unit], units: list[Unit], end: float) -> Iterator[Work]:
+        """Take units one by one, as long as there are some and the group has room and time."""
+        while len(units) < self._limits.group and (unit := take(queue)) is not None:
+            units.append(unit)
+            yield unit.work
+            if self._monotonic() >= end:
+                return
 
     def _one_by_one(self, units: list[Unit]) -> None:
         for unit in units:
@@ -172,10 +195,8 @@ class GroupCommit:
         self._fail(done.units, cause)
 
     def _fail_queue(self, queue: deque[Unit], done: Done, error: sqlite3.Error) -> None:
-        while queue:
-            unit = queue.popleft()
-            if unit.claim():
-                done.units.append(unit)
+        while (unit := take(queue)) is not None:
+            done.units.append(unit)
         self._fail(done.units, error)
 
     def _fail(self, units: list[Unit], error: sqlite3.Error) -> None:

@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
+    from collections import deque
     from collections.abc import Callable
 
-__all__ = ["Unit"]
+__all__ = ["Unit", "take"]
 
 
-class Unit:
-    """A function of the connection, its caller's future, and who may decide what becomes of it.
+class Unit(Struct, eq=False):
+    """A function of the connection, its caller's future, and until when (in the loop's time) it may be begun."""
 
-    Writer and deadline race for a unit, in two threads: whoever claims it first decides, so one that was reported as
-    not done is never done, and one that was begun is never reported as not done.
-    """
-
-    __slots__ = ("_claim", "error", "future", "result", "timer", "work")
-
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
-        self.work = work
-        self.future = future
-        self.timer: asyncio.TimerHandle | None = None
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self._claim = threading.Lock()
-
-    def claim(self) -> bool:
-        """Return True to the first caller only."""
-        return self._claim.acquire(blocking=False)
-
-    @property
-    def claimed(self) -> bool:
-        """Whether somebody decides, or decided, this unit."""
-        return self._claim.locked()
+    work: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    due: float
+    result: Any = None
+    error: BaseException | None = None
 
     def settle(self) -> None:
         """Give the caller its result or its error, on the loop's thread."""
-        if self.timer is not None:
-            self.timer.cancel()
         if self.future.done():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
+
+
+def take(queue: deque[Unit]) -> Unit | None:
+    """Take the next unit; None when there is none.
+
+    Writer and deadline race for units, in two threads. Who takes one decides what becomes of it, so a unit that was
+    reported as not done is never done, and one that was begun is never reported as not done.
+    """
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from astra_core.errors import Overloaded, StoreUnavailable
 from astra_core.events import GroupCommitted, WriterContended
-from astra_core.sqlite.unit import Unit
+from astra_core.sqlite.unit import Unit, take
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,6 +42,7 @@ class Writer:
         self._queue: deque[Unit] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self.groups = 0
         self.units = 0
@@ -49,20 +50,24 @@ class Writer:
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, deadline: float) -> T:
-        """Return what `work` returned, once that is durable. Raises what it raised, or `StoreUnavailable`."""
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Return the future of what `work` returns, done once that is durable; it may hold `StoreUnavailable`.
+
+        Raises `StoreUnavailable` at once where the unit is not taken. Cancelling the future leaves the unit in place.
+        """
         if self._closed:
             raise StoreUnavailable(f"{self._name}: the store is closed")
         if len(self._queue) >= self.limits.queue:
             full = Overloaded(f"the writer of {self._name}", limit=self.limits.queue)
             raise StoreUnavailable(f"{self._name}: {len(self._queue)} commits wait already") from full
-        unit = Unit(work, self._loop.create_future())
-        unit.timer = self._loop.call_later(deadline, self._expire, unit)
+        future: asyncio.Future[T] = self._loop.create_future()
+        unit = Unit(work, future, self._loop.time() + self.limits.deadline)
         self._queue.append(unit)
+        if self._watch is None:
+            self._watch = self._loop.call_at(unit.due, self._expire)
         if self._pump is None:
             self._pump = self._loop.create_task(self._drain())
-        result: T = await unit.future
-        return result
+        return future
 
     async def close(self) -> None:
         """Refuse new units, commit those waiting, close the connection."""
@@ -71,12 +76,22 @@ class Writer:
             self._idle.cancel()
         while self._pump is not None:
             await asyncio.wait([self._pump])
+        if self._watch is not None:
+            self._watch.cancel()
         await self._pool.run(self._group.close)
 
-    def _expire(self, unit: Unit) -> None:
-        if unit.claim():
+    def _expire(self) -> None:
+        """Refuse the units that wait too long. All may wait equally long, so they fall due in order: one timer does.
+
+        A deadline that an operator shortens meanwhile holds for what comes after those that wait already.
+        """
+        self._watch = None
+        while (unit := take(self._queue)) is not None:
+            if unit.due > self._loop.time():
+                self._queue.appendleft(unit)
+                self._watch = self._loop.call_at(unit.due, self._expire)
+                return
             unit.error = StoreUnavailable(f"{self._name}: the writer did not get to this commit in time")
-            unit.timer = None
             unit.settle()
 
     async def _drain(self) -> None:
@@ -113,12 +128,10 @@ class Writer:
             self._pump = self._loop.create_task(self._drain())
 
     def _abandon(self, cause: BaseException) -> None:
-        while self._queue:
-            unit = self._queue.popleft()
-            if unit.claim():
-                unit.error = StoreUnavailable(f"{self._name}: the writer stopped")
-                unit.error.__cause__ = cause
-                unit.settle()
+        while (unit := take(self._queue)) is not None:
+            unit.error = StoreUnavailable(f"{self._name}: the writer stopped")
+            unit.error.__cause__ = cause
+            unit.settle()
 
     def _hand_over(self, done: Done) -> None:
         """Called in the writer's thread, once a group."""

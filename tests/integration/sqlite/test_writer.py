@@ -100,11 +100,11 @@ async def test_when_sqlite_gives_the_transaction_up_nobody_is_told_it_was_writte
 async def test_a_unit_not_begun_in_time_never_is(engine: Engine, path: Path) -> None:
     """While another process holds the lock a caller hears at its deadline; its unit is dropped, later ones are done."""
     events: list[Any] = []
-    async with engine(path, events.append) as database:
+    async with engine(path, events.append, limits=Limits(deadline=0.2)) as database:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match=r"test\.db.*in time"):
-            await database.write(insert(1), deadline=0.05)
+            await database.write(insert(1))
         later = asyncio.create_task(database.write(insert(2)))
         await asyncio.sleep(0.02)
         other.execute("ROLLBACK")
@@ -118,9 +118,9 @@ async def test_a_unit_not_begun_in_time_never_is(engine: Engine, path: Path) -> 
 
 async def test_a_unit_that_was_begun_is_awaited_past_its_deadline(engine: Engine, path: Path) -> None:
     """Once it runs its outcome is reported, so nobody hears "not written" of what is written."""
-    async with engine(path) as database:
+    async with engine(path, limits=Limits(deadline=0.01)) as database:
         gate = Gate()
-        task = asyncio.create_task(database.write(gate, deadline=0.01))
+        task = asyncio.create_task(database.write(gate))
         await until(gate.reached.is_set)
         await asyncio.sleep(0.05)
         assert not task.done()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from astra_core.errors import CommitConflict, ConflictReason
-from astra_core.storage.sqlite.table import Table
+from astra_core.storage.sqlite.table import ROWS, Table
 from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Take
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from astra_core.storage.catalogue import Shape
     from astra_core.storage.writes import Write
 
-__all__ = ["Applier"]
+__all__ = ["Applier", "append_changes", "tip_of"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,6 +31,7 @@ _CHANGE = (
     "INSERT INTO changes (feed, seq, key) SELECT ?, coalesce(max(seq), 0) + 1, ? FROM changes WHERE feed = ?"
     " RETURNING seq"
 )
+_TIP = "SELECT coalesce(max(seq), 0) FROM changes WHERE feed = ?"
 _POSITION = (
     "INSERT INTO positions (source, position) VALUES (?, ?)"
     " ON CONFLICT DO UPDATE SET position = excluded.position WHERE excluded.position > position"
@@ -51,7 +53,7 @@ class Applier:
     """Applies checked writes. A refused write raises, and the engine's savepoint undoes those before it."""
 
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
-        tables = {name: Table(shape) for name, shape in shapes.items()}
+        self.tables = tables = {name: Table(shape) for name, shape in shapes.items()}
         self._apply: Mapping[type, Callable[..., int]] = {
             Insert: _on(tables, Table.insert),
             Replace: _on(tables, Table.replace),
@@ -76,6 +78,25 @@ def _on(tables: Mapping[str, Table], method: Callable[..., int]) -> Callable[...
         return method(tables[write.collection], connection, place, write)
 
     return apply
+
+
+def tip_of(connection: sqlite3.Connection, feed: str) -> int:
+    """Return the number of the newest change of a feed, 0 before the first."""
+    return _one(connection, _TIP, (feed,))
+
+
+def append_changes(connection: sqlite3.Connection, feed: str, keys: Sequence[str], *, after: int) -> None:
+    """Append keys to a feed whose tip is `after`."""
+    for start in range(0, len(keys), ROWS):
+        values: list[str | int] = []
+        for number, key in enumerate(keys[start : start + ROWS], after + start + 1):
+            values += (feed, number, key)
+        connection.execute(_changes(len(values) // 3), values)
+
+
+@cache
+def _changes(rows: int) -> str:
+    return f"INSERT INTO changes (feed, seq, key) VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608
 
 
 def _append(connection: sqlite3.Connection, place: int, write: Append) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +11,7 @@ from astra_core.storage.catalogue import Catalogue, check_limit, check_page, che
 from astra_core.storage.changes import Changes
 from astra_core.storage.history import Event, Message
 from astra_core.storage.sqlite.apply import Applier
+from astra_core.storage.sqlite.bulk import Bulk, Commit
 from astra_core.storage.sqlite.queries import Finder
 from astra_core.storage.sqlite.schema import schema
 
@@ -80,6 +80,7 @@ class SqliteStore:
             random=random,
             listeners=listeners,
             connect=connect,
+            together=Bulk(self._applier),
         )
 
     @property
@@ -114,7 +115,7 @@ class SqliteStore:
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
         """See `Store.commit`."""
         self._catalogue.check(writes)
-        return await self.database.write(partial(self._apply, tuple(writes)))
+        return await self.database.write(Commit(self._applier, tuple(writes)))
 
     async def get(self, collection: str, key: str) -> Record | None:
         """See `Store.get`."""
@@ -172,9 +173,6 @@ class SqliteStore:
         check_page(after, limit)
         rows = await self.database.read(lambda connection: connection.execute(_MESSAGES, (after, limit)).fetchall())
         return tuple(Message(*row) for row in rows)
-
-    def _apply(self, writes: tuple[Write, ...], connection: sqlite3.Connection) -> tuple[int, ...]:
-        return self._applier(connection, writes)
 
 
 def _ends(connection: sqlite3.Connection, feed: str) -> tuple[int, int]:

@@ -17,19 +17,23 @@ from astra_core.storage.sqlite.schema import columns, index_name, table_name
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from astra_core.storage.catalogue import Shape
     from astra_core.storage.records import Index
     from astra_core.storage.writes import Delete, Entries, Insert, Replace, Require, Scalar
 
-__all__ = ["Table"]
+__all__ = ["ROWS", "Refused", "Table"]
 
-_ROWS = 16
-"""The most index entries in one statement, so that few statements serve every number of them."""
+ROWS = 16
+"""The most rows in one statement, so that few statements serve every number of them."""
 
 _decode = msgspec.json.Decoder(dict[str, list[tuple[str | int, ...]]]).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Refused(Exception):  # noqa: N818 - says what happened
+    """One of several records is there already."""
 
 
 class Table:
@@ -40,10 +44,9 @@ class Table:
         name = table_name(shape)
         parts = [column for index in shape.single for column in columns(index)]
         self._absent = [(index.name, (None,) * index.parts) for index in shape.single]
-        self._insert = (
-            f"INSERT OR IGNORE INTO {name} ({', '.join(['key', 'version', 'value', 'text', 'multi', *parts])})"
-            f" VALUES (?, 1, ?, ?, ?{', ?' * len(parts)})"
-        )
+        insert = f"INSERT OR IGNORE INTO {name} ({', '.join(['key', 'version', 'value', 'text', 'multi', *parts])})"
+        marks = f"(?, 1, ?, ?, ?{', ?' * len(parts)})"
+        self._insert = cache(lambda rows: f"{insert} VALUES {', '.join([marks] * rows)}")
         self._replace = (
             f"UPDATE OR IGNORE {name} SET version = version + 1, value = ?, text = ?, multi = ?"
             + "".join(f", {column} = ?" for column in parts)
@@ -58,7 +61,7 @@ class Table:
         """See `writes.Insert`."""
         multi = self._multi_of(write.entries) if self._multi else None
         row = (write.key, write.value, write.text, _packed(multi), *self._singles(write.entries))
-        if connection.execute(self._insert, row).rowcount != 1:
+        if connection.execute(self._insert(1), row).rowcount != 1:
             if self._at(connection, write.key) is not None:
                 raise CommitConflict(ConflictReason.EXISTS, write=place, key=write.key)
             raise self._unique(connection, place, write)
@@ -67,6 +70,20 @@ class Table:
                 if not self._multi[name].insert(connection, write.key, rows):
                     raise self._unique(connection, place, write)
         return 1
+
+    def merges(self, write: Insert) -> bool:
+        """Whether `insert_all` takes it: its record has no entries elsewhere."""
+        return self._multi.keys().isdisjoint(write.entries)
+
+    def insert_all(self, connection: sqlite3.Connection, writes: Sequence[Insert]) -> None:
+        """Insert records that `merges` allows; raises `Refused` when one of them cannot be, without saying which."""
+        for start in range(0, len(writes), ROWS):
+            chunk = writes[start : start + ROWS]
+            values: list[Any] = []
+            for write in chunk:
+                values += (write.key, write.value, write.text, None, *self._singles(write.entries))
+            if connection.execute(self._insert(len(chunk)), values).rowcount != len(chunk):
+                raise Refused
 
     def replace(self, connection: sqlite3.Connection, place: int, write: Replace) -> int:
         """See `writes.Replace`."""
@@ -183,8 +200,8 @@ def _chunks(
     connection: sqlite3.Connection, statement: Callable[[int], str], key: str, rows: list[tuple[Scalar, ...]]
 ) -> list[bool]:
     hits = []
-    for start in range(0, len(rows), _ROWS):
-        chunk = rows[start : start + _ROWS]
+    for start in range(0, len(rows), ROWS):
+        chunk = rows[start : start + ROWS]
         values: list[Any] = []
         for row in chunk:
             values += row

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["StoreCalled"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreCalled:
+class StoreCalled(Struct, frozen=True):
     """One try of `operation` on the store `store` ended after `seconds`, for good or with an `error`.
 
     It is told in the context of who called. `collection` is "" where the operation is about none, or about several;
-    `error` is the class name, "" when there was none. Keys and values are no part of it.
+    `error` is the class name, "" when there was none. Keys and values are no part of it. A struct, because every call
+    makes one: that takes a tenth of the time of a frozen dataclass.
     """
 
     store: str

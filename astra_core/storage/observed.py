@@ -8,12 +8,12 @@ an embedded engine answers from memory many times a second.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astra_core.events import StoreCalled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
     from astra_core.clock import Clock
     from astra_core.events import Listener
@@ -34,7 +34,7 @@ def observed(engine: StoreEngine, *, name: str, listener: Listener, clock: Clock
 
 
 class _Observed:
-    """See `observed`."""
+    """See `observed`. Its methods hand out the watching coroutine itself: one of their own would only await that."""
 
     def __init__(self, engine: StoreEngine, name: str, listener: Listener, clock: Clock) -> None:
         self._engine = engine
@@ -50,49 +50,51 @@ class _Observed:
         """See `StoreEngine.close`."""
         await self._engine.close()
 
-    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, tuple[int, ...]]:
         """See `Store.commit`."""
-        return await self._watch("commit", "", self._engine.commit(writes))
+        return self._watch("commit", "", self._engine.commit(writes))
 
-    async def get(self, collection: str, key: str) -> Record | None:
+    def get(self, collection: str, key: str) -> Coroutine[Any, Any, Record | None]:
         """See `Store.get`."""
-        return await self._watch("get", collection, self._engine.get(collection, key))
+        return self._watch("get", collection, self._engine.get(collection, key))
 
-    async def find(self, query: Query) -> Page:
+    def find(self, query: Query) -> Coroutine[Any, Any, Page]:
         """See `Store.find`."""
-        return await self._watch("find", query.collection, self._engine.find(query))
+        return self._watch("find", query.collection, self._engine.find(query))
 
-    async def counts(self, counters: str, keys: Sequence[str]) -> Mapping[str, int]:
+    def counts(self, counters: str, keys: Sequence[str]) -> Coroutine[Any, Any, Mapping[str, int]]:
         """See `Store.counts`."""
-        return await self._watch("counts", counters, self._engine.counts(counters, keys))
+        return self._watch("counts", counters, self._engine.counts(counters, keys))
 
-    async def positions(self) -> Mapping[str, int]:
+    def positions(self) -> Coroutine[Any, Any, Mapping[str, int]]:
         """See `Store.positions`."""
-        return await self._watch("positions", "", self._engine.positions())
+        return self._watch("positions", "", self._engine.positions())
 
-    async def tip(self, feed: str) -> int:
+    def tip(self, feed: str) -> Coroutine[Any, Any, int]:
         """See `ChangesFeed.tip`."""
-        return await self._watch("tip", feed, self._engine.tip(feed))
+        return self._watch("tip", feed, self._engine.tip(feed))
 
-    async def changes(self, feed: str, *, after: int, limit: int = 1000) -> Changes:
+    def changes(self, feed: str, *, after: int, limit: int = 1000) -> Coroutine[Any, Any, Changes]:
         """See `ChangesFeed.changes`."""
-        return await self._watch("changes", feed, self._engine.changes(feed, after=after, limit=limit))
+        return self._watch("changes", feed, self._engine.changes(feed, after=after, limit=limit))
 
     async def moved(self) -> int:
         """See `ChangesFeed.moved`."""
         return await self._engine.moved()
 
-    async def trim(self, feed: str, *, keep: int) -> int:
+    def trim(self, feed: str, *, keep: int) -> Coroutine[Any, Any, int]:
         """See `ChangesFeed.trim`."""
-        return await self._watch("trim", feed, self._engine.trim(feed, keep=keep))
+        return self._watch("trim", feed, self._engine.trim(feed, keep=keep))
 
-    async def events(self, stream: str, key: str, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+    def events(
+        self, stream: str, key: str, *, after: int = 0, limit: int = 1000
+    ) -> Coroutine[Any, Any, tuple[Event, ...]]:
         """See `History.events`."""
-        return await self._watch("events", stream, self._engine.events(stream, key, after=after, limit=limit))
+        return self._watch("events", stream, self._engine.events(stream, key, after=after, limit=limit))
 
-    async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:
+    def messages(self, *, after: int = 0, limit: int = 1000) -> Coroutine[Any, Any, tuple[Message, ...]]:
         """See `History.messages`."""
-        return await self._watch("messages", "", self._engine.messages(after=after, limit=limit))
+        return self._watch("messages", "", self._engine.messages(after=after, limit=limit))
 
     async def _watch(self, operation: str, collection: str, call: Awaitable[T]) -> T:
         began = self._now()

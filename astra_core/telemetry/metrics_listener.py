@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from astra_core.telemetry.metrics import Metrics
+    from astra_core.telemetry.series import Histogram
 
 __all__ = ["MetricsListener"]
 
@@ -48,6 +49,8 @@ class MetricsListener:
         self._commit = metrics.histogram(names.COMMIT_DURATION)
         self._lock_wait = metrics.histogram(names.COMMIT_WAIT)
         self._contended = metrics.counter(names.WRITER_CONTENDED)
+        self._stores: dict[tuple[str, str, str], Histogram] = {}
+        """Handles already bound, by labels: the one event that every request tells."""
         self._takers: dict[type, Callable[[Any], None]] = {
             StoreCalled: self._store_called,
             PoolWaited: self._pool_waited,
@@ -74,8 +77,11 @@ class MetricsListener:
             taker(event)
 
     def _store_called(self, event: StoreCalled) -> None:
-        outcome = _OUTCOMES.get(event.error, "failed")
-        self._metrics.histogram(names.STORE_DURATION, event.store, event.operation, outcome).observe(event.seconds)
+        labels = event.store, event.operation, _OUTCOMES.get(event.error, "failed")
+        histogram = self._stores.get(labels)
+        if histogram is None:
+            histogram = self._stores[labels] = self._metrics.histogram(names.STORE_DURATION, *labels)
+        histogram.observe(event.seconds)
 
     def _pool_waited(self, event: PoolWaited) -> None:
         self._metrics.histogram(names.POOL_WAIT, event.pool).observe(event.seconds)

@@ -50,7 +50,7 @@ async def test_every_commit_of_many_gets_its_own_results(store: AnyStore) -> Non
 async def test_a_refused_commit_takes_no_other_with_it(store: AnyStore) -> None:
     """A key or a unique entry that is there already, before or by another of the same moment, refuses one alone."""
     await store.commit([thing("old", "taken")])
-    commits = [[Change(feed="f", key=f"k{n}"), thing(f"k{n}")] for n in range(20)]
+    commits: list[list[Write]] = [[Change(feed="f", key=f"k{n}"), thing(f"k{n}")] for n in range(20)]
     commits[3] = [Change(feed="f", key="lost"), thing("old")]
     commits[9] = [Change(feed="f", key="lost"), thing("k9", "taken")]
     commits[12] = [Change(feed="f", key="lost"), thing("k11")]

@@ -61,6 +61,7 @@ class LinkViews:
     def view(self, snapshot: Snapshot, *, base: str) -> LinkView:
         """Return the JSON form of a link."""
         link = snapshot.link
+        created = from_microseconds(link.created_at)
         return LinkView(
             code=link.code,
             short_url=f"{base}/{link.code}",
@@ -68,10 +69,10 @@ class LinkViews:
             display_url=_display(link.url),
             state=snapshot.state(int(self._clock.time() * 1_000_000)),
             version=snapshot.version,
-            created_at=from_microseconds(link.created_at),
-            updated_at=from_microseconds(link.updated_at),
-            starts_at=from_microseconds(link.starts_at),
-            expires_at=from_microseconds(link.expires_at),
+            created_at=created,
+            updated_at=created if link.updated_at == link.created_at else from_microseconds(link.updated_at),
+            starts_at=None if link.starts_at is None else from_microseconds(link.starts_at),
+            expires_at=None if link.expires_at is None else from_microseconds(link.expires_at),
             max_visits=link.max_visits,
             redirect_status=link.redirect_status,
             forward_query=link.forward_query,

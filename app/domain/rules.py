@@ -77,13 +77,18 @@ def check_fields(
 
     A link may be edited while it is expired, so only a new one needs an expiry that lies ahead.
     """
-    return [
-        *check_times(starts_at=starts_at, expires_at=expires_at, now=now),
-        *_check_visits(max_visits),
-        *_check_status(redirect_status),
-        *_check_tags(tags),
-        *_check_title(title),
-    ]
+    problems: list[Problem] = []
+    if starts_at is not None or expires_at is not None:
+        problems += check_times(starts_at=starts_at, expires_at=expires_at, now=now)
+    if max_visits is not None and not 1 <= max_visits <= MAX_VISITS:
+        problems.append(Problem("/max_visits", f"must be at least 1 and at most {MAX_VISITS}"))
+    if redirect_status not in REDIRECT_STATUSES:
+        problems.append(Problem("/redirect_status", "must be 301, 302, 307 or 308"))
+    if tags:
+        problems += _check_tags(tags)
+    if title is not None:
+        problems += _check_title(title)
+    return problems
 
 
 def check_times(*, starts_at: int | None, expires_at: int | None, now: int | None = None) -> list[Problem]:
@@ -98,16 +103,6 @@ def check_times(*, starts_at: int | None, expires_at: int | None, now: int | Non
     if expires_at is not None and now is not None and expires_at <= now:
         problems.append(Problem("/expires_at", "must lie in the future"))
     return problems
-
-
-def _check_visits(max_visits: int | None) -> Iterator[Problem]:
-    if max_visits is not None and not 1 <= max_visits <= MAX_VISITS:
-        yield Problem("/max_visits", f"must be at least 1 and at most {MAX_VISITS}")
-
-
-def _check_status(redirect_status: int) -> Iterator[Problem]:
-    if redirect_status not in REDIRECT_STATUSES:
-        yield Problem("/redirect_status", "must be 301, 302, 307 or 308")
 
 
 def _check_tags(tags: Sequence[str]) -> Iterator[Problem]:
@@ -127,9 +122,7 @@ def _check_tags(tags: Sequence[str]) -> Iterator[Problem]:
             yield Problem(pointer, f"repeats /tags/{seen[tag]}")
 
 
-def _check_title(title: str | None) -> Iterator[Problem]:
-    if title is None:
-        return
+def _check_title(title: str) -> Iterator[Problem]:
     if len(title) > MAX_TITLE_LENGTH:
         yield Problem("/title", f"must be at most {MAX_TITLE_LENGTH} characters, not {len(title)}")
     if _UNPRINTABLE.search(title):

@@ -45,8 +45,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Link)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLink:
+class StoredLink(msgspec.Struct, frozen=True):
     """A link and the version of its record."""
 
     link: Link
@@ -175,7 +174,7 @@ def _stored(record: Record) -> StoredLink:
 
 def _entries(link: Link, *, reusable: bool) -> Entries:
     created = link.created_at
-    entries: dict[str, tuple[tuple[Scalar, ...], ...]] = {_BASE: ((link.base.value, created),)}
+    entries: dict[str, tuple[tuple[Scalar, ...], ...]] = {_BASE: ((str(link.base), created),)}
     if link.base is BaseState.DELETED:
         return entries
     digest = digest_of(link)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain import LinkState
@@ -36,8 +36,7 @@ _SLICE = 20
 """Drafts worked on before the loop is let go: under a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one draft: a link (`created`, or an equal one found), or the error that refused it."""
 
     snapshot: Snapshot | None = None
@@ -45,8 +44,7 @@ class Outcome:
     error: AstraError | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Plan:
+class _Plan(Struct, eq=False):
     """One draft on its way; `link` is what to insert, `found` what to answer instead."""
 
     draft: Draft | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from app.clicks import VISITS
 from app.domain import LinkState, state_of
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Snapshot", "snapshots"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """A link, its version, its counted visits, and the visits it has left (None: no limit)."""
 
     link: Link

@@ -87,9 +87,17 @@ class GroupCommit:
         self._groups = 0
 
     def drain(self, queue: deque[Unit], settle: Callable[[Done], None]) -> None:
-        """Commit until the queue is empty; `settle` is called with each group as soon as it is durable."""
+        """Commit until the queue is empty; `settle` is called with each group as soon as it is durable.
+
+        Those whom a group answers often come back at once: when fewer wait than the last group held, a short pause lets
+        the next one grow, so that many writers share a sync and a lone one waits for nobody (PostgreSQL: commit_delay).
+        """
+        held = 0
         while queue:
+            if len(queue) < held:
+                self._pause(self._limits.gather)
             done = self._group(queue)
+            held = len(done.units)
             settle(done)
             self._groups += 1
             if self._groups % _WAL_LOOK == 0:

@@ -19,6 +19,8 @@ class Limits:
     """The most units in one transaction."""
     group_seconds: float = 0.008
     """How long one transaction goes on taking units, so that other processes wait no longer for the write lock."""
+    gather: float = 0.0005
+    """Pause before a group for which fewer units wait than the one before it held: groups grow, and syncs are fewer."""
     retry: tuple[float, float] = (0.0002, 0.0008)
     """Between which two times the pause before a further try for the write lock is drawn."""
     contended_for: float = 1.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
 __all__ = [
     "AstraError",
@@ -15,8 +15,11 @@ __all__ = [
     "ConflictReason",
     "DefinitionError",
     "Overloaded",
+    "Reentered",
     "StorageError",
     "StoreUnavailable",
+    "WorkCut",
+    "WorkRefused",
 ]
 
 
@@ -49,6 +52,52 @@ class Overloaded(AstraError):  # noqa: N818 - the field's term
         self.limit = limit
         self.retry_after = retry_after
         super().__init__(f"{resource} is full ({limit} waiting)")
+
+
+class WorkRefused(Overloaded):
+    """An executor did not take work for `key`, or gave it back before it began: nothing of it was done.
+
+    `reason` is `mailbox` (this key has `limit` pieces of work waiting), `queue` (so many wait in all) or `closed`.
+    """
+
+    def __init__(
+        self,
+        executor: str,
+        key: Hashable,
+        reason: Literal["mailbox", "queue", "closed"],
+        *,
+        limit: int = 0,
+        retry_after: float = 1.0,
+    ) -> None:
+        self.executor = executor
+        self.key = key
+        self.reason = reason
+        what = {"mailbox": f"the mailbox of {key!r} in", "queue": "the queue of", "closed": "the closed executor"}[
+            reason
+        ]
+        super().__init__(f"{what} {executor}", limit=limit, retry_after=retry_after)
+
+
+class WorkCut(AstraError):  # noqa: N818 - what happened, not a fault
+    """An executor that closed stopped work for `key` that had begun: how much of it was done is not known."""
+
+    def __init__(self, executor: str, key: Hashable) -> None:
+        self.executor = executor
+        self.key = key
+        super().__init__(f"{executor} closed and cut the work of {key!r} short")
+
+
+class Reentered(AstraError):  # noqa: N818 - what happened, as the field calls it
+    """Work for a key waited for work that can only begin after it: a mistake in the program, refused as it is made.
+
+    `key` is the key submitted to; `path` leads from the submitter's key over those that wait for each other back to it.
+    """
+
+    def __init__(self, executor: str, key: Hashable, path: Sequence[Hashable]) -> None:
+        self.executor = executor
+        self.key = key
+        self.path = tuple(path)
+        super().__init__(f"{executor}: work for {key!r} would wait for itself ({' -> '.join(map(repr, self.path))})")
 
 
 class StorageError(AstraError):

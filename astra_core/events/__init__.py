@@ -9,6 +9,7 @@ from astra_core.events.breaker import (
     CallRejected,
 )
 from astra_core.events.deadline import DeadlineExpired
+from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
 from astra_core.events.listeners import Listener, Listeners
 from astra_core.events.pool import PoolWaited
@@ -28,6 +29,7 @@ __all__ = [
     "CallRejected",
     "CallThrottled",
     "DeadlineExpired",
+    "ExecutorClosed",
     "GroupCommitted",
     "LimitChanged",
     "Listener",
@@ -39,5 +41,7 @@ __all__ = [
     "SettingsReloaded",
     "SettingsUnchanged",
     "StoreCalled",
+    "TaskDeadLettered",
+    "TaskRejected",
     "WriterContended",
 ]

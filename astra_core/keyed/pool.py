@@ -154,6 +154,9 @@ class BlockingPool:
         if not job.future.done():
             try:
                 result = job.call(*job.args)
+            except StopIteration as caught:  # the one that no future can hold: its caller would wait for ever
+                error = RuntimeError("the call raised StopIteration")
+                error.__cause__ = caught
             except BaseException as caught:
                 error = caught
         try:

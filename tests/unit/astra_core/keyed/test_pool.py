@@ -41,6 +41,15 @@ async def test_a_call_runs_in_a_thread_of_the_pool() -> None:
     assert threading.active_count() == before
 
 
+async def test_a_stop_iteration_reaches_the_caller() -> None:
+    """The exception that no future can hold comes as the `RuntimeError` that a coroutine would make of it."""
+    pool = BlockingPool("db", threads=1, queue=5)
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        await pool.run(next, iter(()), deadline=30.0)
+    assert isinstance(caught.value.__cause__, StopIteration)
+    await pool.close()
+
+
 async def test_one_more_than_threads_and_queue_is_refused() -> None:
     """Two threads and one place: the fourth call is `Overloaded`, and there is room again afterwards."""
     pool, gate = BlockingPool("db", threads=2, queue=1), threading.Event()

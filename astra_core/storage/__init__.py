@@ -26,6 +26,7 @@ from astra_core.storage.writes import (
     Replace,
     Require,
     Scalar,
+    Sent,
     Take,
     Write,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Replace",
     "Require",
     "Scalar",
+    "Sent",
     "SqliteStore",
     "Store",
     "StoreEngine",

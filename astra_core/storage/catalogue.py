@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from astra_core.errors import DefinitionError
-from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Take
+from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Sent, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +49,7 @@ class Catalogue:
             Require: self._require,
             Append: self._append,
             Publish: self._publish,
+            Sent: self._sent,
             Change: self._change,
             Add: self._add,
             Take: self._take,
@@ -139,7 +140,7 @@ class Catalogue:
         _bytes(write.data)
 
     def _publish(self, write: Publish) -> None:
-        _scalars((write.topic, write.key), "topic and key", only=str)
+        _scalars((write.topic, write.key, write.id), "topic, key and id", only=str)
         _bytes(write.data)
 
     def _change(self, write: Change) -> None:
@@ -163,6 +164,9 @@ class Catalogue:
             raise ValueError(f"a take of {write.amount} takes nothing")
         for change in write.at_zero:
             self._change(change)
+
+    def _sent(self, write: Sent) -> None:
+        _whole(write.through, "through")
 
     def _forget(self, write: Forget) -> None:
         _text(write.source, "source")

@@ -24,6 +24,7 @@ class Message:
     topic: str
     key: str
     data: bytes
+    id: str = ""
 
 
 class History(Protocol):

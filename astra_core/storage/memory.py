@@ -12,7 +12,7 @@ from astra_core.storage.changes import Changes
 from astra_core.storage.history import Event, Message
 from astra_core.storage.memory_table import MemoryTable, entries_of
 from astra_core.storage.records import Record
-from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Take
+from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Sent, Take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,8 @@ class MemoryStore:
         self._positions: dict[str, int] = {}
         self._feeds: defaultdict[str, dict[int, str]] = defaultdict(dict)
         self._streams: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
-        self._outbox: list[tuple[str, str, bytes]] = []
+        self._outbox: dict[int, tuple[str, str, bytes, str]] = {}
+        self._published = 0
         self._undo: list[Callable[[], object]] = []
         self._commits = 0
         self._open = False
@@ -49,6 +50,7 @@ class MemoryStore:
             Require: self._require,
             Append: self._append,
             Publish: self._publish,
+            Sent: self._sent,
             Change: self._change,
             Add: self._add,
             Take: self._take,
@@ -158,7 +160,8 @@ class MemoryStore:
         """See `History.messages`."""
         check_page(after, limit)
         self._serve()
-        return tuple(Message(after + place, *row) for place, row in enumerate(self._outbox[after : after + limit], 1))
+        waiting = ((number, row) for number, row in self._outbox.items() if number > after)
+        return tuple(Message(number, *row) for number, row in islice(waiting, limit))
 
     def _serve(self) -> None:
         if not self._open:
@@ -224,9 +227,20 @@ class MemoryStore:
         return len(rows)
 
     def _publish(self, place: int, write: Publish) -> int:
-        self._outbox.append((write.topic, write.key, write.data))
-        self._undo.append(self._outbox.pop)
-        return len(self._outbox)
+        number = self._published = self._published + 1
+        self._outbox[number] = write.topic, write.key, write.data, write.id
+        self._undo.append(self._unpublish)
+        return number
+
+    def _unpublish(self) -> None:
+        del self._outbox[self._published]
+        self._published -= 1
+
+    def _sent(self, place: int, write: Sent) -> int:
+        before = self._outbox
+        self._outbox = {number: row for number, row in before.items() if number > write.through}
+        self._undo.append(lambda: setattr(self, "_outbox", before))
+        return len(before) - len(self._outbox)
 
     def _change(self, place: int, write: Change) -> int:
         rows = self._feeds[write.feed]

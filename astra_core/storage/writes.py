@@ -21,6 +21,7 @@ __all__ = [
     "Publish",
     "Replace",
     "Require",
+    "Sent",
     "Take",
     "Write",
 ]
@@ -86,11 +87,21 @@ class Append(Struct, frozen=True, kw_only=True):
 
 
 class Publish(Struct, frozen=True, kw_only=True):
-    """Leave a message in the outbox, for a relay to publish after the commit. Result: its number in the outbox."""
+    """Leave a message in the outbox, for a relay to publish after the commit. Result: its number in the outbox.
+
+    `id` is what consumers recognise a duplicate by; "" leaves it to the relay.
+    """
 
     topic: str
     key: str
     data: bytes
+    id: str = ""
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """Drop the messages of the outbox up to the number `through`: they were published. Result: how many went."""
+
+    through: int
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -132,4 +143,4 @@ class Forget(Struct, frozen=True, kw_only=True):
     source: str
 
 
-Write: TypeAlias = Insert | Replace | Delete | Require | Append | Publish | Change | Add | Take | Forget
+Write: TypeAlias = Insert | Replace | Delete | Require | Append | Publish | Sent | Change | Add | Take | Forget

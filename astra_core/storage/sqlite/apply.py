@@ -9,7 +9,7 @@ import msgspec
 
 from astra_core.errors import CommitConflict, ConflictReason
 from astra_core.storage.sqlite.table import ROWS, Table
-from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Take
+from astra_core.storage.writes import Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Sent, Take
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,8 @@ _APPEND = (
     "INSERT INTO events (stream, key, number, data) SELECT ?, ?, coalesce(max(number), 0) + 1, ? FROM events"
     " WHERE stream = ? AND key = ? RETURNING number"
 )
-_PUBLISH = "INSERT INTO outbox (topic, key, data) VALUES (?, ?, ?)"
+_PUBLISH = "INSERT INTO outbox (topic, key, data, id) VALUES (?, ?, ?, ?)"
+_SENT = "DELETE FROM outbox WHERE number <= ?"
 _CHANGE = (
     "INSERT INTO changes (feed, seq, key) SELECT ?, coalesce(max(seq), 0) + 1, ? FROM changes WHERE feed = ?"
     " RETURNING seq"
@@ -61,6 +62,7 @@ class Applier:
             Require: _on(tables, Table.require),
             Append: _append,
             Publish: _publish,
+            Sent: _sent,
             Change: _change,
             Add: _add,
             Take: _take,
@@ -104,7 +106,11 @@ def _append(connection: sqlite3.Connection, place: int, write: Append) -> int:
 
 
 def _publish(connection: sqlite3.Connection, place: int, write: Publish) -> int:
-    return connection.execute(_PUBLISH, (write.topic, write.key, write.data)).lastrowid or 0
+    return connection.execute(_PUBLISH, (write.topic, write.key, write.data, write.id)).lastrowid or 0
+
+
+def _sent(connection: sqlite3.Connection, place: int, write: Sent) -> int:
+    return connection.execute(_SENT, (write.through,)).rowcount
 
 
 def _change(connection: sqlite3.Connection, place: int, write: Change) -> int:

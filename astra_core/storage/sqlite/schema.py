@@ -48,6 +48,7 @@ _FIRST = (
     """,
 )
 """Numbers of a feed have no holes and its newest row is never trimmed, so a gap shows from the rows alone."""
+_SECOND = ("ALTER TABLE outbox ADD COLUMN id TEXT NOT NULL DEFAULT ''",)
 
 
 def table_name(shape: Shape) -> str:
@@ -73,7 +74,7 @@ def schema(shapes: Mapping[str, Shape]) -> Schema:
     A collection or index that is new to a file is added to it; records written before have no entry there until they
     are replaced. An index whose parts or uniqueness change needs a new name.
     """
-    return Schema(application_id=_APPLICATION, migrations=(_FIRST,), ensure=_ensure(shapes))
+    return Schema(application_id=_APPLICATION, migrations=(_FIRST, _SECOND), ensure=_ensure(shapes))
 
 
 def _ensure(shapes: Mapping[str, Shape]) -> Callable[[sqlite3.Connection], None]:

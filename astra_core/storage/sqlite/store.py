@@ -44,7 +44,7 @@ _ENDS = (
 _CHANGES = "SELECT seq, key FROM changes WHERE feed = ? AND seq > ? ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE feed = ? AND seq <= ?"
 _EVENTS = "SELECT number, data FROM events WHERE stream = ? AND key = ? AND number > ? ORDER BY number LIMIT ?"
-_MESSAGES = "SELECT number, topic, key, data FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+_MESSAGES = "SELECT number, topic, key, data, id FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
 
 
 class SqliteStore:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from astra_core.storage import Append, Change, Changes, Event, Insert, Message, Publish
+from astra_core.storage import Append, Change, Changes, Event, Insert, Message, Publish, Sent
 
 if TYPE_CHECKING:
     from astra_core.storage import MemoryStore, SqliteStore
@@ -95,3 +95,16 @@ async def test_numbers_that_are_none_are_a_value_error(store: AnyStore) -> None:
         await store.messages(after=2**63)
     with pytest.raises(ValueError, match="limit"):
         await store.trim("f", keep=0)
+
+
+async def test_messages_that_were_sent_leave_the_outbox_and_their_numbers_do_not_come_again(store: AnyStore) -> None:
+    """What lies up to the number goes, the rest stays; sending it again is nothing, and an id is kept."""
+    waiting = [Publish(topic="t", key=key, data=b"", id=f"id-{key}") for key in "abc"]
+    one, two, three = await store.commit(waiting)
+    assert await store.commit([Sent(through=two)]) == (2,)
+    assert await store.commit([Sent(through=one)]) == (0,)
+    assert await store.messages() == (Message(three, "t", "c", b"", "id-c"),)
+    assert await store.commit([Sent(through=three)]) == (1,)
+    (four,) = await store.commit([Publish(topic="t", key="d", data=b"")])
+    assert four > three
+    assert await store.messages() == (Message(four, "t", "d", b"", ""),)

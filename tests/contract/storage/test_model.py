@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astra_core.errors import CommitConflict
-from astra_core.storage import Add, Change, Delete, Forget, Insert, Publish, Query, Replace, Require, Take
+from astra_core.storage import Add, Change, Delete, Forget, Insert, Publish, Query, Replace, Require, Sent, Take
 from astra_core.storage.writes import Append
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ WRITES = st.one_of(
     st.builds(Forget, source=st.sampled_from("st")),
     CHANGES,
     st.builds(Append, stream=st.sampled_from("ef"), key=KEYS, data=st.binary(max_size=1)),
-    st.builds(Publish, topic=st.just("t"), key=KEYS, data=st.binary(max_size=1)),
+    st.builds(Publish, topic=st.just("t"), key=KEYS, data=st.binary(max_size=1), id=st.sampled_from(["", "i"])),
+    st.builds(Sent, through=st.integers(0, 5)),
 )
 
 

@@ -24,6 +24,7 @@ from astra_core.storage import (
     Record,
     Replace,
     Require,
+    Sent,
     Take,
 )
 
@@ -40,7 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 _WRITES: Mapping[str, Callable[..., Write]] = {
-    kind.__name__: kind for kind in (Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Take)
+    kind.__name__: kind for kind in (Add, Append, Change, Delete, Forget, Insert, Publish, Replace, Require, Sent, Take)
 }
 
 

@@ -18,7 +18,7 @@ from app.service import (
     VersionMismatch,
 )
 from astra_core.asgi import FieldError, Problem
-from astra_core.errors import AstraError, CommitConflict, CommitInDoubt, Overloaded, StoreUnavailable
+from astra_core.errors import AstraError, CommitConflict, CommitInDoubt, Overloaded, StoreUnavailable, WorkCut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +136,11 @@ def _overloaded(error: Overloaded) -> Problem:
     )
 
 
+def _cut(error: WorkCut) -> Problem:
+    detail = "The server is stopping, so this may have been done or not; look, or repeat the request elsewhere."
+    return Problem(status=503, type=_URN + "stopping", title="Stopping", detail=detail, retry_after=1.0)
+
+
 def _conflict(error: CommitConflict) -> Problem:
     detail = "Another change came between; read the link again, then repeat."
     return Problem(status=409, type=_URN + "conflict", title="Conflict", detail=detail)
@@ -171,6 +176,7 @@ _PROBLEMS: dict[type[BaseException], Callable[..., Problem]] = {
     InvalidCursor: _cursor,
     StoreUnavailable: _unavailable,
     Overloaded: _overloaded,
+    WorkCut: _cut,
     CommitConflict: _conflict,
     CodesExhausted: _exhausted,
 }

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from queue import Empty, SimpleQueue
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astra_core.errors import Overloaded
@@ -105,14 +106,16 @@ class BlockingPool:
         if self._outstanding > len(self._threads) < self.size:
             self._start_thread()
         self._jobs.put(job)
-        if deadline is None:
-            result: T = await job.future
-            return result
-        timer = loop.call_later(deadline, _expire, job.future)
+        timer = None if deadline is None else loop.call_later(deadline, _expire, job.future)
         try:
-            result = await job.future
+            result: T = await job.future
+        except asyncio.CancelledError:
+            if not job.future.cancelled() and job.future.exception() is None:  # it came in this very turn of the loop
+                _drop(job.future.result())
+            raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
         return result
 
     async def close(self, *, timeout: float = 5.0) -> None:
@@ -170,13 +173,20 @@ class BlockingPool:
             self.max_wait = waited
         if self._listeners is not None:
             self._listeners(PoolWaited(self.name, waited))
-        if not job.future.done():
-            if error is None:
-                job.future.set_result(result)
-            else:
-                job.future.set_exception(error)
+        if job.future.done():
+            _drop(result)
+        elif error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
         if self._drained and not self._outstanding and not self._drained.done():
             self._drained.set_result(None)
+
+
+def _drop(result: object) -> None:
+    """Close a coroutine that nobody will await any more; other results need no goodbye."""
+    if isinstance(result, CoroutineType):
+        result.close()
 
 
 def _expire(future: asyncio.Future[Any]) -> None:

@@ -415,7 +415,7 @@ async def test_keys_without_work_take_no_memory() -> None:
     await turns()
     assert (executor.completed, executor.keys, len(executor._boxes)) == (100_000, 0, 0)
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, Job | Mailbox)]
+    assert not [thing for thing in gc.get_objects() if type(thing) in (Job, Mailbox)]
 
 
 async def test_one_slow_key_does_not_delay_the_others() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +18,9 @@ from astra_core.errors import Overloaded
 from astra_core.events import PoolWaited
 from astra_core.keyed import BlockingPool
 from astra_core.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 ROOT = Path(astra_core.__file__).parents[1]
 
@@ -93,6 +99,36 @@ async def test_a_deadline_frees_the_caller_and_not_the_thread() -> None:
     await pool.close()
     assert begun == []
     assert pool.in_use == 0
+
+
+async def test_a_coroutine_that_nobody_awaits_is_closed() -> None:
+    """Made for a caller that was cancelled, before its result came or in the very turn in which it came."""
+    pool, gate = BlockingPool("db", threads=1, queue=1), threading.Event()
+    made: list[Coroutine[object, object, None]] = []
+
+    async def nothing() -> None: ...
+
+    def make() -> Coroutine[object, object, None]:
+        gate.wait()
+        made.append(nothing())
+        return made[-1]
+
+    early = asyncio.create_task(pool.run(make))
+    await until(lambda: pool.in_use == 1)
+    early.cancel()
+    gate.set()
+    await until(lambda: pool.in_use == 0)
+    late = asyncio.create_task(pool.run(make))
+    while len(made) < 2:
+        await asyncio.sleep(0)
+        time.sleep(0.001)
+    time.sleep(0.01)  # the result waits in the loop now, and the cancellation comes in the same turn
+    asyncio.get_running_loop().call_soon(late.cancel)
+    for caller in (early, late):
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+    assert [inspect.getcoroutinestate(each) for each in made] == [inspect.CORO_CLOSED] * 2
+    await pool.close()
 
 
 async def test_the_longest_wait_is_kept() -> None:

@@ -99,7 +99,10 @@ class Histogram:
 
 
 class Table:
-    """Every series of one process, for the families it was made for; at most `max_series` of each."""
+    """Every series of one process, for the families it was made for; at most `max_series` of each.
+
+    An info is not bounded: its labels are the program's own words, and what it says last must be told as it is.
+    """
 
     def __init__(self, families: Iterable[Family], *, max_series: int) -> None:
         self.values: list[float] = []
@@ -125,7 +128,7 @@ class Table:
         if series is not None:
             return series
         short = tuple(label[:_LONGEST] for label in labels)
-        if len(found) >= self._max and short not in found:
+        if len(found) >= self._max and short not in found and family.kind is not Kind.INFO:
             self.refused[family.name] = self.refused.get(family.name, 0) + 1
             short = (OTHER,) * len(labels)
         series = found.get(short)

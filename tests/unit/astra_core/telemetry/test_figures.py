@@ -131,6 +131,15 @@ async def test_label_sets_beyond_the_bound_become_other_and_are_counted() -> Non
     assert f"done_total{{{'x' * 128}}}" in await shown(long)
 
 
+async def test_an_info_is_told_as_it_is_however_often_it_changed() -> None:
+    """The thousandth settings of a process are named like the first: the bound on label sets is for others' words."""
+    one = metrics(max_series=3)
+    for number in range(10):
+        one.info(ABOUT, f"{number}")
+    found = await shown(one)
+    assert [name for name in found if name.startswith("about")] == ["about_info{9}"]
+
+
 async def test_a_figure_that_cannot_be_read_spoils_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and keeps what it was."""
     one = metrics()

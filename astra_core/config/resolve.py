@@ -25,6 +25,8 @@ __all__ = ["Loaded", "as_loaded", "hold_back", "resolve", "value_at"]
 T = TypeVar("T", bound=Section)
 Path = tuple[str, ...]
 DEFAULT = "default"
+_MEASURES = frozenset({"duration", "size", "integer", "number"})
+"""Kinds of keys whose values may stand in a message whatever they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,7 @@ class _Candidate(Generic[T]):
         self.sections = {path[:depth] for path in self.keys for depth in range(1, len(path))}
         self.values: dict[Path, Any] = {path: key.default for path, key in self.keys.items()}
         self.origins: dict[Path, str] = {}
+        self.layers: dict[Path, Layer] = {}
         self.bad: set[Path] = set()
         self.problems: list[str] = []
 
@@ -155,7 +158,7 @@ class _Candidate(Generic[T]):
         return f"unknown key; {_suggest(path, self.keys, layer)}"
 
     def _assign(self, layer: Layer, entry: Entry, key: Key, raw: object) -> None:
-        self.origins[key.path] = entry.origin
+        self.origins[key.path], self.layers[key.path] = entry.origin, layer
         try:
             self.values[key.path] = convert(key, raw, text=layer.text)
             self.bad.discard(key.path)
@@ -177,9 +180,30 @@ class _Candidate(Generic[T]):
         bad = {".".join(path) for path in self.bad}
         for problem in _check(settings, "", environment) if checks else ():
             if bad.isdisjoint((problem.key, *problem.others)):
-                origin = self.origins.get(tuple(problem.key.split(".")), DEFAULT)
-                self.problems.append(f"{problem.key} ({origin}): {problem.text}")
+                path = tuple(problem.key.split("."))
+                self.problems.append(f"{problem.key} ({self._where(path)}): {problem.text}{self._compared(problem)}")
         return None if self.problems else settings
+
+    def _where(self, path: Path) -> str:
+        layer = self.layers.get(path)
+        return DEFAULT if layer is None else f"{_printable(self.origins[path])}{layer.place(path)}"
+
+    def _compared(self, problem: Problem) -> str:
+        """Say what is compared with what, where each is a measure: whoever reads it sees which of them to change."""
+        shown = [self._measure(name) for name in (problem.key, *problem.others)]
+        if not problem.others or not all(shown):
+            return ""
+        others = (
+            f"{name} is {value} ({self._where(tuple(name.split('.')))})"
+            for name, value in zip(problem.others, shown[1:], strict=True)
+        )
+        return f"; it is {shown[0]}, {', '.join(others)}"
+
+    def _measure(self, name: str) -> str:
+        path = tuple(name.split("."))
+        key, layer = self.keys.get(path), self.layers.get(path)
+        masked = layer is not None and layer.masked
+        return key.show(self.values[path]) if key is not None and key.kind in _MEASURES and not masked else ""
 
 
 def _assemble(schema: type[T], above: Path, values: Mapping[Path, Any]) -> T:

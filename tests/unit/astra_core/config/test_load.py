@@ -411,6 +411,16 @@ def test_a_check_between_keys_is_left_out_when_one_of_them_is_wrong_already(tmp_
     assert problem.startswith("web.pool.size")
 
 
+def test_a_check_between_keys_names_both_places_and_what_stands_there(tmp_path: Path) -> None:
+    """File and line of each, and both values, but for those that come from where secrets are."""
+    folder(tmp_path, default="web:\n  on: true\n  pool: {size: 7}\n", development="# x\nweb: {port: 7}\n")
+    first, second = tmp_path / "development.yaml", tmp_path / "default.yaml"
+    assert problems(tmp_path) == (f"web.port ({first}:2): equals pool.size; it is 7, web.pool.size is 7 ({second}:3)",)
+    assert problems(tmp_path, {"ASTRA_WEB__POOL__SIZE": "7"})[0].endswith("web.pool.size is 7 (ASTRA_WEB__POOL__SIZE)")
+    folder(tmp_path, secrets="web: {port: 7}\n")
+    assert problems(tmp_path) == (f"web.port ({tmp_path / '.secrets.yaml'}:1): equals pool.size",)
+
+
 def test_a_bad_value_is_reported_even_when_a_later_layer_covers_it(tmp_path: Path) -> None:
     """A file that is wrong is wrong in every environment."""
     [problem] = problems(folder(tmp_path, default="web: {port: x}"), {"ASTRA_WEB__PORT": "1"})

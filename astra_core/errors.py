@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AstraError",
+    "ClaimLost",
     "CommitConflict",
     "ConfigError",
     "ConflictReason",
     "DefinitionError",
+    "MessagingError",
+    "MessagingUnavailable",
     "Overloaded",
     "Reentered",
     "StorageError",
@@ -153,3 +156,32 @@ class CommitConflict(StorageError):  # noqa: N818 - the field's term
         self.index = index
         where = f" on index {index}" if index else ""
         super().__init__(f"write {write} refused: {reason.value}{where} ({key!r})")
+
+
+class MessagingError(AstraError):
+    """The root of what publishers and consumers may raise; no driver's error passes a port."""
+
+
+class MessagingUnavailable(MessagingError):  # noqa: N818 - the field's term
+    """Messages cannot be published or received now (no broker, a full or failing disk, too busy).
+
+    Of a publish that raised it none, the first few or all messages may be there. `retry_after` is the wait in seconds
+    after which a further try makes sense.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class ClaimLost(MessagingError):  # noqa: N818 - what happened, as the field calls it
+    """A consumer acknowledged messages of a topic that is no longer its own to read: nothing was moved.
+
+    Whoever reads `topic` for `group` now is given all that was not acknowledged before.
+    """
+
+    def __init__(self, topic: str, group: str) -> None:
+        self.topic = topic
+        self.group = group
+        super().__init__(f"the group {group} reads {topic} through another consumer now")

@@ -12,6 +12,7 @@ from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
 from astra_core.events.listeners import Listener, Listeners
+from astra_core.events.messaging import MessagesTrimmed, MessagingCalled
 from astra_core.events.pool import PoolWaited
 from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
@@ -34,6 +35,8 @@ __all__ = [
     "LimitChanged",
     "Listener",
     "Listeners",
+    "MessagesTrimmed",
+    "MessagingCalled",
     "PoolWaited",
     "RetryGivenUp",
     "RetryScheduled",

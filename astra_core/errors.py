@@ -14,7 +14,10 @@ __all__ = [
     "CommitConflict",
     "ConfigError",
     "ConflictReason",
+    "CoordinationError",
+    "CoordinationUnavailable",
     "DefinitionError",
+    "LeaseLost",
     "MessagingError",
     "MessagingUnavailable",
     "Overloaded",
@@ -185,3 +188,28 @@ class ClaimLost(MessagingError):  # noqa: N818 - what happened, as the field cal
         self.topic = topic
         self.group = group
         super().__init__(f"the group {group} reads {topic} through another consumer now")
+
+
+class CoordinationError(AstraError):
+    """The root of what leases and members may raise; no driver's error passes a port."""
+
+
+class CoordinationUnavailable(CoordinationError):  # noqa: N818 - the field's term
+    """Whoever keeps leases and members did not do this now, or did it and did not say so in time.
+
+    A lease that was taken all the same belongs to nobody and ends with its ttl. `retry_after` is in seconds.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class LeaseLost(CoordinationError):  # noqa: N818 - the field's term
+    """The lease `name` of `epoch` is over: its renewal came too late, or it was released. Take it anew, or stop."""
+
+    def __init__(self, name: str, epoch: int) -> None:
+        self.name = name
+        self.epoch = epoch
+        super().__init__(f"lease {name!r} of epoch {epoch} is over")

@@ -8,6 +8,7 @@ from astra_core.events.breaker import (
     BreakerRamping,
     CallRejected,
 )
+from astra_core.events.coordination import LeaseEnded, LeaseTaken, WorkFailed
 from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
@@ -32,6 +33,8 @@ __all__ = [
     "DeadlineExpired",
     "ExecutorClosed",
     "GroupCommitted",
+    "LeaseEnded",
+    "LeaseTaken",
     "LimitChanged",
     "Listener",
     "Listeners",
@@ -46,5 +49,6 @@ __all__ = [
     "StoreCalled",
     "TaskDeadLettered",
     "TaskRejected",
+    "WorkFailed",
     "WriterContended",
 ]

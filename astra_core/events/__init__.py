@@ -19,6 +19,7 @@ from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
 from astra_core.events.sqlite import GroupCommitted, WriterContended
 from astra_core.events.store import StoreCalled
+from astra_core.events.workflow import EventHandled, StepConflicted, TimerFired
 
 __all__ = [
     "BreakerClosed",
@@ -31,6 +32,7 @@ __all__ = [
     "CallRejected",
     "CallThrottled",
     "DeadlineExpired",
+    "EventHandled",
     "ExecutorClosed",
     "GroupCommitted",
     "LeaseEnded",
@@ -46,9 +48,11 @@ __all__ = [
     "SettingsRefused",
     "SettingsReloaded",
     "SettingsUnchanged",
+    "StepConflicted",
     "StoreCalled",
     "TaskDeadLettered",
     "TaskRejected",
+    "TimerFired",
     "WorkFailed",
     "WriterContended",
 ]

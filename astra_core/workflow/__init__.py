@@ -1,0 +1,32 @@
+"""Persistent machines over a store: what binds fsm, storage, messaging and coordination."""
+
+from astra_core.workflow.course import Fired, Step, advance, beginning
+from astra_core.workflow.definition import Workflow
+from astra_core.workflow.entries import BEGIN, TIMER, Entry, Kept, Notice, Occurrence
+from astra_core.workflow.instance import Instance, Result, UnknownInstance
+from astra_core.workflow.keeper import Keeper, Loaded, RecordKeeper
+from astra_core.workflow.replaying import Replayed, replayed
+from astra_core.workflow.runner import Runner
+
+__all__ = [
+    "BEGIN",
+    "TIMER",
+    "Entry",
+    "Fired",
+    "Instance",
+    "Keeper",
+    "Kept",
+    "Loaded",
+    "Notice",
+    "Occurrence",
+    "RecordKeeper",
+    "Replayed",
+    "Result",
+    "Runner",
+    "Step",
+    "UnknownInstance",
+    "Workflow",
+    "advance",
+    "beginning",
+    "replayed",
+]

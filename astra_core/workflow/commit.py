@@ -1,0 +1,92 @@
+"""What one step of an instance writes: the record, the id, the history and the messages, all or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from astra_core.errors import ConflictReason
+from astra_core.storage.writes import Append, Insert, Publish, Require
+from astra_core.workflow.entries import NULL, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from astra_core.errors import CommitConflict
+    from astra_core.storage.writes import Write
+    from astra_core.workflow.course import Step
+    from astra_core.workflow.definition import Workflow
+    from astra_core.workflow.keeper import Keeper, Loaded
+
+__all__ = ["Commit", "commit_of", "requirements", "seen_key"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Commit(NamedTuple):
+    """The writes of a step: those of the caller, `record` of the keeper's, the id at `seen` (-1: none), the rest."""
+
+    writes: list[Write]
+    record: range
+    seen: int
+
+    def is_overtaken(self, conflict: CommitConflict) -> bool:
+        """Whether the record was changed by somebody else, so that the step is to be decided again."""
+        moved = conflict.reason in {ConflictReason.VERSION, ConflictReason.MISSING}
+        return moved and conflict.write in self.record
+
+    def is_repeated(self, conflict: CommitConflict) -> bool:
+        """Whether the event of this id was taken before."""
+        return conflict.write == self.seen
+
+
+def commit_of(
+    workflow: Workflow[Any, Any, Any, Any],
+    keeper: Keeper[Any, Any],
+    key: str,
+    before: Loaded[Any, Any] | None,
+    step: Step[Any, Any, Any],
+    *,
+    event_id: str,
+    also: Sequence[Write],
+    now: int,
+) -> Commit:
+    """Return what a step comes to; with an `event_id`, it can be committed once."""
+    writes = [*also, *keeper.writes(key, before, step.kept)]
+    record, seen = range(len(also), len(writes)), -1
+    if event_id:
+        seen = len(writes)
+        entries = {"at": ((now,),)}
+        writes.append(Insert(collection=workflow.seen.name, key=seen_key(key, event_id), value=b"", entries=entries))
+    writes += [Append(stream=workflow.name, key=key, data=_encode(entry)) for entry in step.entries]
+    writes += _messages(workflow, key, 1 if before is None else before.version + 1, step)
+    return Commit(writes, record, seen)
+
+
+def seen_key(key: str, event_id: str) -> str:
+    """Return the key under which the id of an event is remembered: ids of different instances are no duplicates."""
+    return _encode((key, event_id)).decode()
+
+
+def requirements(also: Sequence[Write]) -> list[Write]:
+    """Return those writes that only require: a fence holds for everything that its owner writes."""
+    return [write for write in also if type(write) is Require]
+
+
+def _messages(
+    workflow: Workflow[Any, Any, Any, Any], key: str, version: int, step: Step[Any, Any, Any]
+) -> Iterator[Publish]:
+    """Yield one message an event, if events are told, and behind it one an effect of it.
+
+    A message is recognised by instance, version and place: an id that no other commit can have.
+    """
+    told = [(place, workflow.announce, NULL) for place in range(len(step.entries)) if workflow.announce]
+    told += [(place, workflow.topic, Raw(_encode(effect))) for place, effect in step.effects]
+    told.sort(key=lambda each: each[0])
+    for number, (place, topic, effect) in enumerate(told):
+        entry = replace(step.entries[place], context=NULL)
+        notice = Notice(workflow=workflow.name, key=key, version=version, entry=entry, effect=effect)
+        yield Publish(topic=topic, key=key, data=_encode(notice), id=f"{workflow.name}:{key}:{version}:{number}")

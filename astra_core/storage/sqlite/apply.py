@@ -74,6 +74,10 @@ class Applier:
         apply = self._apply
         return tuple([apply[type(write)](connection, place, write) for place, write in enumerate(writes)])
 
+    def one(self, connection: sqlite3.Connection, place: int, write: Write) -> int:
+        """Apply the write that stands at `place` of its commit."""
+        return self._apply[type(write)](connection, place, write)
+
 
 def _on(tables: Mapping[str, Table], method: Callable[..., int]) -> Callable[..., int]:
     def apply(connection: sqlite3.Connection, place: int, write: Any) -> int:

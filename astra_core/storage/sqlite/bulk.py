@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Bulk", "Commit"]
 
 _MOST = 64
-"""Writes done at once: about a millisecond."""
+"""Writes of several commits done at once: about a millisecond."""
+_MANY = 16
+"""Writes of one commit from which doing them at once pays."""
 
 
 class Commit(Struct, frozen=True):
@@ -38,10 +40,10 @@ class Commit(Struct, frozen=True):
 
 
 class Bulk:
-    """Does the units of a group; commits of nothing but inserts and changes that stand in a row it does at once.
+    """Does the units of a group; what stands in a row and is nothing but inserts and changes it does at once.
 
-    Among those the order does not matter: a key that is there already, before the group or within it, refuses one, and
-    then the engine does all of them again one by one.
+    That goes across commits, and within one of many writes. Among inserts and changes the order does not matter: a key
+    that is there already, before the row or within it, refuses one, and then the engine does all units one by one.
     """
 
     def __init__(self, applier: Applier) -> None:
@@ -55,33 +57,49 @@ class Bulk:
         row: list[Sequence[Insert | Change]] = []
         size = 0
         for work in works:
-            if isinstance(work, Commit) and self._merges(writes := work.writes):
+            if isinstance(work, Commit) and _merges(writes := work.writes):
                 row.append(writes)
                 size += len(writes)
                 if size < _MOST:
                     continue
-                results += self._at_once(connection, row)
+                results += self._commits(connection, row)
             else:
-                results += self._at_once(connection, row)
-                results.append(work(connection))
+                results += self._commits(connection, row)
+                results.append(self._alone(connection, work))
             row, size = [], 0
-        return results + self._at_once(connection, row)
+        return results + self._commits(connection, row)
 
-    def _merges(self, writes: Sequence[Write]) -> TypeGuard[Sequence[Insert | Change]]:
-        tables = self._applier.tables
-        for write in writes:
-            if isinstance(write, Insert):
-                if not tables[write.collection].merges(write):
-                    return False
-            elif not isinstance(write, Change):
-                return False
-        return True
+    def _alone(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        if isinstance(work, Commit) and len(work.writes) >= _MANY:
+            return self._in_runs(connection, work.writes)
+        return work(connection)
+
+    def _in_runs(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[int, ...]:
+        """Do one commit of many writes: each in its place, and those between two others at once."""
+        results: list[int] = []
+        run: list[Insert | Change] = []
+        for place, write in enumerate(writes):
+            if isinstance(write, (Insert, Change)):
+                run.append(write)
+                continue
+            if run:
+                results += self._at_once(connection, [run])[0]
+                run = []
+            results.append(self._applier.one(connection, place, write))
+        if run:
+            results += self._at_once(connection, [run])[0]
+        return tuple(results)
+
+    def _commits(
+        self, connection: sqlite3.Connection, commits: Sequence[Sequence[Insert | Change]]
+    ) -> list[tuple[int, ...]]:
+        if len(commits) == 1 and len(commits[0]) < _MANY:
+            return [self._applier(connection, commits[0])]
+        return self._at_once(connection, commits)
 
     def _at_once(
         self, connection: sqlite3.Connection, commits: Sequence[Sequence[Insert | Change]]
     ) -> list[tuple[int, ...]]:
-        if len(commits) < 2:
-            return [self._applier(connection, writes) for writes in commits]
         inserts: dict[str, list[Insert]] = {}
         feeds: dict[str, tuple[int, list[str]]] = {}
         results = []
@@ -104,3 +122,10 @@ class Bulk:
         for name, (tip, keys) in feeds.items():
             append_changes(connection, name, keys, after=tip)
         return results
+
+
+def _merges(writes: Sequence[Write]) -> TypeGuard[Sequence[Insert | Change]]:
+    for write in writes:  # noqa: SIM110 - a generator takes twice as long
+        if not isinstance(write, (Insert, Change)):
+            return False
+    return True

@@ -71,19 +71,22 @@ class Table:
                     raise self._unique(connection, place, write)
         return 1
 
-    def merges(self, write: Insert) -> bool:
-        """Whether `insert_all` takes it: its record has no entries elsewhere."""
-        return self._multi.keys().isdisjoint(write.entries)
-
     def insert_all(self, connection: sqlite3.Connection, writes: Sequence[Insert]) -> None:
-        """Insert records that `merges` allows; raises `Refused` when one of them cannot be, without saying which."""
+        """Insert records; raises `Refused` when one of them cannot be, without saying which."""
         for start in range(0, len(writes), ROWS):
             chunk = writes[start : start + ROWS]
             values: list[Any] = []
+            elsewhere: list[tuple[str, dict[str, list[tuple[Scalar, ...]]]]] = []
             for write in chunk:
-                values += (write.key, write.value, write.text, None, *self._singles(write.entries))
+                multi = self._multi_of(write.entries) if self._multi else None
+                values += (write.key, write.value, write.text, _packed(multi), *self._singles(write.entries))
+                if multi:
+                    elsewhere.append((write.key, multi))
             if connection.execute(self._insert(len(chunk)), values).rowcount != len(chunk):
                 raise Refused
+            for key, multi in elsewhere:
+                if not all(self._multi[name].insert(connection, key, rows) for name, rows in multi.items()):
+                    raise Refused
 
     def replace(self, connection: sqlite3.Connection, place: int, write: Replace) -> int:
         """See `writes.Replace`."""

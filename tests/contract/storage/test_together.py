@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
+import pytest
+
 from astra_core.errors import CommitConflict, ConflictReason
-from astra_core.storage import Add, Append, Change, Insert, Replace
+from astra_core.storage import Add, Append, Change, Insert, Query, Replace, Require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,3 +91,40 @@ async def test_a_commit_reads_what_one_before_it_wrote(store: AnyStore) -> None:
     replace = asyncio.create_task(store.commit([Replace(collection="things", key="k", version=1, value=b"new")]))
     assert await insert == (1,)
     assert await replace == (2,)
+
+
+async def test_a_commit_of_many_writes_is_done_in_order(store: AnyStore) -> None:
+    """Each write of a large commit gets its own result, whatever stands between the inserts; later ones see earlier."""
+    await store.commit([thing("state"), Change(feed="f", key="before")])
+    writes: list[Write] = [Require(collection="things", key="state", version=1)]
+    for n in range(50):
+        writes += [thing(f"k{n}", f"s{n}", "all", f"t{n % 3}"), Change(feed="f", key=f"k{n}")]
+        if n == 20:
+            writes += [
+                Replace(collection="things", key="k5", version=1, value=b"new"),
+                Add(counters="c", amounts={"a": 2}),
+            ]
+    results = await store.commit(writes)
+    expected: list[int] = [1]
+    for n in range(50):
+        expected += [1, n + 2]
+        if n == 20:
+            expected += [2, 2]
+    assert list(results) == expected
+    tagged = await store.find(Query(collection="things", index="tag", prefix=("t1", 1), limit=100))
+    assert {record.key for record in tagged.records} == {f"k{n}" for n in range(50) if n % 3 == 1}
+    record = await store.get("things", "k5")
+    assert record is not None
+    assert record.value == b"new"
+
+
+async def test_a_large_commit_names_the_write_that_refuses_it(store: AnyStore) -> None:
+    """The place, the key and the reason are those of the first refused write, and nothing of the commit is there."""
+    await store.commit([thing("old", "taken")])
+    for refused, reason in ((thing("old"), ConflictReason.EXISTS), (thing("new", "taken"), ConflictReason.UNIQUE)):
+        writes: list[Write] = [thing(f"k{n}", None, "t") for n in range(40)]
+        writes[30] = refused
+        with pytest.raises(CommitConflict) as caught:
+            await store.commit(writes)
+        assert (caught.value.write, caught.value.key, caught.value.reason) == (30, refused.key, reason)
+        assert await store.get("things", "k0") is None

@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from app.domain import LinkState
-from app.links import digest_of
-from app.service.drafts import Draft, draft_link
-from app.service.errors import CodeTaken
-from app.service.snapshot import Snapshot, snapshots
-from astra_core.errors import AstraError, CommitConflict
+from app.service.planning import Outcome, Planner
+from astra_core.errors import CommitConflict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from app.codes import CodeFactory
-    from app.domain import Link
-    from app.links import LinkRepository, Resolver, StoredLink
-    from app.service.drafts import LinkRules
+    from app.links import LinkRepository, Resolver
+    from app.service.drafts import Draft, LinkRules
     from app.service.idempotency import Answer, IdempotencyKeys, Receipt
+    from app.service.planning import Plan
     from astra_core.clock import Clock
+    from astra_core.errors import AstraError
     from astra_core.storage.store import Store
-    from astra_core.storage.writes import Write
 
 __all__ = ["LinkCreator", "Outcome"]
-
-_LIVE = {LinkState.ACTIVE, LinkState.SCHEDULED}
-_EQUALS = 10
-"""Equal links looked at for one that still lives."""
-_SLICE = 20
-"""Drafts worked on before the loop is let go: under a millisecond."""
-
-
-class Outcome(Struct, frozen=True):
-    """What became of one draft: a link (`created`, or an equal one found), or the error that refused it."""
-
-    snapshot: Snapshot | None = None
-    created: bool = False
-    error: AstraError | None = None
-
-
-class _Plan(Struct, eq=False):
-    """One draft on its way; `link` is what to insert, `found` what to answer instead."""
-
-    draft: Draft | None
-    link: Link | None = None
-    found: Snapshot | None = None
-    twin: _Plan | None = None
-    error: AstraError | None = None
-    reusable: bool = False
-
-    def outcome(self) -> Outcome:
-        if self.error is not None:
-            return Outcome(error=self.error)
-        if self.twin is not None:
-            twin = self.twin.outcome()
-            return Outcome(snapshot=twin.snapshot, error=twin.error)
-        if self.found is not None:
-            return Outcome(snapshot=self.found)
-        assert self.link is not None  # noqa: S101 - a plan has one of the four
-        new = Snapshot(link=self.link, version=1, visits=0, remaining=self.link.max_visits)
-        return Outcome(snapshot=new, created=True)
 
 
 class LinkCreator:
@@ -86,11 +41,9 @@ class LinkCreator:
         self.created = 0
         self.reused = 0
         self._store = store
-        self._links = links
-        self._codes = codes
+        self._planner = Planner(store, links, codes, clock=clock)
         self._resolver = resolver
         self._keys = keys
-        self._clock = clock
 
     async def create(
         self,
@@ -121,7 +74,7 @@ class LinkCreator:
         receipt: Receipt | None,
     ) -> Answer:
         kept_version = 0
-        plans: list[_Plan] | None = None
+        plans: list[Plan] | None = None
         while True:
             if receipt is not None:
                 found = await self._keys.look_up(receipt)
@@ -129,9 +82,9 @@ class LinkCreator:
                     return found.answer
                 kept_version = found.version
             if plans is None:
-                plans = await self._plan(drafts, rules)
+                plans = await self._planner.plan(drafts, rules)
             answer = await render([plan.outcome() for plan in plans])
-            writes, owners = await self._writes(plans)
+            writes, owners = await self._planner.writes(plans)
             if receipt is not None:
                 writes.append(self._keys.keep(receipt, answer, version=kept_version))
             if not writes:
@@ -141,7 +94,7 @@ class LinkCreator:
                 await self._store.commit(writes)
             except CommitConflict as conflict:
                 if conflict.write < len(owners):
-                    await self._settle(owners)
+                    await self._planner.settle(owners)
                 continue
             for plan in dict.fromkeys(owners):
                 if plan.link is not None:
@@ -149,105 +102,9 @@ class LinkCreator:
             self._count(plans)
             return answer
 
-    def _count(self, plans: Sequence[_Plan]) -> None:
+    def _count(self, plans: Sequence[Plan]) -> None:
         for plan in plans:
             if plan.found is not None or (plan.twin is not None and plan.twin.error is None):
                 self.reused += 1
             elif plan.error is None and plan.twin is None:
                 self.created += 1
-
-    async def _plan(self, drafts: Sequence[Draft | AstraError], rules: LinkRules) -> list[_Plan]:
-        plans: list[_Plan] = []
-        twins: dict[tuple[str, str | None], _Plan] = {}
-        taken: set[str] | None = set() if len(drafts) > 1 else None
-        for place, draft in enumerate(drafts):
-            if place and not place % _SLICE:
-                await asyncio.sleep(0)
-            if isinstance(draft, AstraError):
-                plans.append(_Plan(None, error=draft))
-                continue
-            plan = _Plan(draft, reusable=draft.reuse)
-            plans.append(plan)
-            try:
-                plan.link = draft_link(draft, rules, now=self._now())
-            except AstraError as error:
-                plan.error = error
-                continue
-            if draft.reuse:
-                twin = twins.setdefault((digest_of(plan.link), draft.code), plan)
-                if twin is not plan:
-                    plan.twin = twin
-                    continue
-                await self._reuse(plan, draft, plan.link)
-            if plan.found is None:
-                await self._give_code(plan, taken=taken)
-        return plans
-
-    async def _give_code(self, plan: _Plan, *, taken: set[str] | None = None) -> None:
-        """Give the link its code. A batch, which has `taken` some, looks a custom one up: a conflict costs a commit."""
-        assert plan.link is not None  # noqa: S101
-        code = plan.link.code
-        if not code:
-            code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
-            plan.link = replace(plan.link, code=code)
-        elif taken is not None:
-            if code in taken or await self._links.get(code) is not None:
-                plan.error = CodeTaken(code)
-            taken.add(code)
-
-    async def _reuse(self, plan: _Plan, draft: Draft, link: Link) -> bool:
-        """Answer with an equal link that still lives; with a custom code only that very link will do.
-
-        Returns whether there are equal links, living or not.
-        """
-        now = self._now()
-        equals: Sequence[StoredLink]
-        if draft.code is not None:
-            stored = await self._links.get(draft.code)
-            equals = [stored] if stored is not None and digest_of(stored.link) == digest_of(link) else []
-        else:
-            equals = await self._links.equal_to(link, limit=_EQUALS)
-        living = (one for one in await snapshots(self._store, self._links, equals) if one.state(now) in _LIVE)
-        plan.found = next(living, None)
-        return bool(equals)
-
-    async def _writes(self, plans: Sequence[_Plan]) -> tuple[list[Write], list[_Plan]]:
-        """Return the writes of all plans and, place by place, whose they are."""
-        writes: list[Write] = []
-        owners: list[_Plan] = []
-        for place, plan in enumerate(plans):
-            if place and not place % _SLICE:
-                await asyncio.sleep(0)
-            if plan.error is None and plan.found is None and plan.twin is None and plan.link is not None:
-                creation = self._links.creation(plan.link, reusable=plan.reusable)
-                writes += creation
-                owners += [plan] * len(creation)
-        return writes, owners
-
-    async def _settle(self, owners: Sequence[_Plan]) -> None:
-        """Take the next code, or the equal link that somebody made meanwhile, or refuse the custom code.
-
-        Where one plan of a batch lost a race, others did too: all look again, or each would cost a commit of its own.
-        """
-        for place, plan in enumerate(dict.fromkeys(owners)):
-            if place and not place % _SLICE:
-                await asyncio.sleep(0)
-            await self._look_again(plan)
-
-    async def _look_again(self, plan: _Plan) -> None:
-        assert plan.link is not None  # noqa: S101
-        assert plan.draft is not None  # noqa: S101
-        if plan.reusable:
-            equals = await self._reuse(plan, plan.draft, plan.link)
-            # The place in the index may be held by a link that is used up, or by an equal one under another code.
-            plan.reusable = not equals and plan.draft.code is None
-        if plan.found is not None or await self._links.get(plan.link.code) is None:
-            return
-        if plan.draft.code is not None:
-            plan.error = CodeTaken(plan.draft.code)
-        else:
-            plan.link = replace(plan.link, code="")
-            await self._give_code(plan)
-
-    def _now(self) -> int:
-        return int(self._clock.time() * 1_000_000)

@@ -26,6 +26,9 @@ __all__ = ["Logs"]
 
 SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "hypercorn", "hypercorn.error")
 ACCESS = ("uvicorn.access", "hypercorn.access")
+TALKATIVE = ("hpack.hpack", "hpack.table")
+"""At debug they tell every header of every HTTP/2 request, secrets of callers among them, in a form that no redactor
+knows."""
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("auto", "json", "pretty")
 
@@ -91,6 +94,8 @@ class Logs:
             self._take(name, [], None, [_Diverted(self._handler)])  # with the level that the server was told
         for name in ACCESS:  # uvicorn asks for handlers and skips the work; hypercorn adds its own later, past which
             self._take(name, [], "CRITICAL", [_Dropped()], propagate=False)  # only a filter stands
+        for name in TALKATIVE:
+            self._take(name, [], "WARNING", [_Diverted(self._handler)])
         shown = warnings.showwarning
         logging.captureWarnings(True)
         self._took_warnings = warnings.showwarning is not shown

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOG = logging.getLogger("tests.logs")
-NAMES = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "hypercorn.error", "hypercorn.access")
+NAMES = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "hypercorn.error", "hypercorn.access", "hpack.hpack")
 
 
 @contextmanager
@@ -203,6 +203,18 @@ def test_servers_log_through_us(tmp_path: Path) -> None:
     late.close()
     assert [line["message"] for line in read(path)] == ["from hypercorn.error", "from uvicorn at INFO"]
     assert (tmp_path / "late").read_text() == ""
+
+
+def test_headers_of_callers_are_not_told_at_debug(tmp_path: Path) -> None:
+    """What decodes the headers of HTTP/2 would tell each of them; its warnings are heard, unless those are not asked."""
+    path, hpack = tmp_path / "log", logging.getLogger("hpack.hpack")
+    with installed(path, level="debug") as logs:
+        hpack.debug("Decoded (b'authorization', b'Bearer very-secret')")
+        LOG.debug("heard")
+        hpack.warning("heard too")
+        logs.configure(level="error")
+        hpack.warning("not asked for")
+    assert [line["message"] for line in read(path)] == ["heard", "heard too"]
 
 
 def test_level_and_format_change_while_it_runs(tmp_path: Path) -> None:

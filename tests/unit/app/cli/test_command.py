@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import socket
 import stat
-from typing import TYPE_CHECKING
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from app.cli.child import HYPERCORN, hypercorn_config
 from app.cli.command import parser
 from app.cli.listener import ListenError, listen
 from app.cli.serve import Plan, decide, overrides, ready_line, without_credentials
 from app.settings import Server, Settings
 from astra_core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[4]
 PLAN = Plan(protocol="http1", host="127.0.0.1", port=0, workers=1, drain=4.0, store="sqlite:./data/astra.db")
 
 
@@ -111,6 +111,18 @@ def test_hypercorn_file_decides_tls(tmp_path: Path) -> None:
     plan = decide(settings, environ)
     assert (plan.hypercorn, plan.tls) == (file, True)
     assert decide(Settings(), environ).hypercorn is None
+
+
+def test_without_hypercorns_file_its_own_defaults_do_not_hold(tmp_path: Path) -> None:
+    """An installed package serves HTTP/2 as a checkout does; a file wins key by key."""
+    checkout = tomllib.loads((ROOT / "settings" / "hypercorn.toml").read_text())
+    of_serve = {"graceful_timeout", "include_server_header"}
+    assert HYPERCORN == {key: value for key, value in checkout.items() if key not in of_serve}
+    assert hypercorn_config(None).read_timeout == 60
+    file = tmp_path / "hypercorn.toml"
+    file.write_text("read_timeout = 7\n")
+    config = hypercorn_config(str(file))
+    assert (config.read_timeout, config.keep_alive_max_requests) == (7, 100_000)
 
 
 def test_a_broken_hypercorn_file_is_a_settings_problem(tmp_path: Path) -> None:

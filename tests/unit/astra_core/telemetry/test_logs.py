@@ -206,7 +206,7 @@ def test_servers_log_through_us(tmp_path: Path) -> None:
 
 
 def test_headers_of_callers_are_not_told_at_debug(tmp_path: Path) -> None:
-    """What decodes the headers of HTTP/2 would tell each of them; its warnings are heard, unless those are not asked."""
+    """What decodes the headers of HTTP/2 would tell each of them; its warnings are heard where those are asked."""
     path, hpack = tmp_path / "log", logging.getLogger("hpack.hpack")
     with installed(path, level="debug") as logs:
         hpack.debug("Decoded (b'authorization', b'Bearer very-secret')")

@@ -33,6 +33,8 @@ _TRIES = 5
 """Times that a change without a version of its caller's is decided anew because another one came first."""
 _FILTERED_PAGES = 20
 """Pages read for one answer when a filter leaves few of each; the cursor goes on from there."""
+_FILTERED_LINKS = 100
+"""Links that such a page holds at least, however few are asked for: 2,000 are looked at before a page is short."""
 _LATEST = 2**63
 """Times are whole numbers of 64 bits."""
 
@@ -109,17 +111,21 @@ class LinkManager:
         after = self._position(listing)
         items: list[Snapshot] = []
         for _ in range(_FILTERED_PAGES):
+            wanted = listing.limit - len(items)
             page = await self._links.page(
                 base=_base_of(listing.state),
                 tag=listing.tag,
                 contains=listing.contains,
                 after=after,
-                limit=listing.limit - len(items),
+                limit=wanted if listing.state is None else max(wanted, _FILTERED_LINKS),
             )
             now = self._now()
             found = await snapshots(self._store, self._links, page.links)
-            items += [one for one in found if _matches(one, listing, now)]
+            matching = [one for one in found if _matches(one, listing, now)]
+            items += matching[:wanted]
             after = page.next
+            if len(matching) >= wanted and items[-1] is not found[-1]:  # what lies behind it is for the next page
+                after = (*_prefix_of(listing), items[-1].link.created_at, items[-1].link.code)
             if after is None or len(items) >= listing.limit:
                 break
             await asyncio.sleep(0)

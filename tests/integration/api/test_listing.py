@@ -75,6 +75,18 @@ async def test_filters(service: Served) -> None:
             assert await codes(service, limit=limit, **query) == expected, (query, limit)
 
 
+async def test_a_rare_state_is_found_at_once(service: Served) -> None:
+    """However few links are asked for, many are looked at: a page is not short because its limit is small."""
+    await service.create(code="rare", max_visits=1)
+    await service.follow("rare")
+    await service.http.post("/v1/links/batch", json={"links": [{"url": "https://common.example"}] * 400})
+    page = (await service.http.get("/v1/links", params={"state": "exhausted", "limit": 1})).json()
+    assert [item["code"] for item in page["items"]] == ["rare"]
+    pages = [await codes(service, state="active", limit=limit) for limit in (7, 50, 100, 150, 200)]
+    assert [len(page) for page in pages] == [400] * 5
+    assert pages[0] == pages[1] == pages[2] == pages[3] == pages[4]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -117,7 +117,7 @@ def test_without_hypercorns_file_its_own_defaults_do_not_hold(tmp_path: Path) ->
     """An installed package serves HTTP/2 as a checkout does; a file wins key by key."""
     checkout = tomllib.loads((ROOT / "settings" / "hypercorn.toml").read_text())
     of_serve = {"graceful_timeout", "include_server_header"}
-    assert HYPERCORN == {key: value for key, value in checkout.items() if key not in of_serve}
+    assert {key: value for key, value in checkout.items() if key not in of_serve} == HYPERCORN
     assert hypercorn_config(None).read_timeout == 60
     file = tmp_path / "hypercorn.toml"
     file.write_text("read_timeout = 7\n")

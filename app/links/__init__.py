@@ -2,7 +2,7 @@
 
 from app.links.entry import Entry
 from app.links.follower import Follower
-from app.links.repository import FEED, LINKS, REMAINING, LinkPage, LinkRepository, StoredLink, digest_of
+from app.links.repository import FEED, LINKS, REMAINING, LinkPage, LinkRepository, StoredLink, digest_of, place_of
 from app.links.resolver import Resolver
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Resolver",
     "StoredLink",
     "digest_of",
+    "place_of",
 ]

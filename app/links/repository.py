@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from astra_core.storage.store import Store
     from astra_core.storage.writes import Entries, Scalar, Write
 
-__all__ = ["FEED", "LINKS", "REMAINING", "LinkPage", "LinkRepository", "StoredLink", "digest_of"]
+__all__ = ["FEED", "LINKS", "REMAINING", "LinkPage", "LinkRepository", "StoredLink", "digest_of", "place_of"]
 
 FEED = "links"
 """The changes feed that carries the code of every link created, changed or deleted."""
@@ -58,6 +58,15 @@ class LinkPage:
 
     links: tuple[StoredLink, ...]
     next: tuple[Scalar, ...] | None
+
+
+def place_of(link: Link, *, after: Link | None = None) -> str:
+    """Return the place in `REUSE` that a reusable link claims: the first of its equals, or the one `after` another.
+
+    Where the equals that there are serve no more, all who come at once would make the next one; so the next one has a
+    place too, named by whom it follows.
+    """
+    return digest_of(link) if after is None else f"{digest_of(link)}:{after.code}"
 
 
 def digest_of(link: Link) -> str:
@@ -132,14 +141,14 @@ class LinkRepository:
         page = await self._store.find(query)
         return LinkPage(tuple(map(_stored, page.records)), page.next)
 
-    def creation(self, link: Link, *, reusable: bool) -> list[Write]:
-        """Return what to commit for a new link; the insert stands first."""
+    def creation(self, link: Link, *, place: str = "") -> list[Write]:
+        """Return what to commit for a new link; the insert stands first. `place` is what it claims in `REUSE`."""
         writes: list[Write] = [
             Insert(
                 collection=LINKS.name,
                 key=link.code,
                 value=_ENCODER.encode(link),
-                entries=_entries(link, reusable=reusable),
+                entries=_entries(link, place=place),
                 text=_text(link),
             ),
             Change(feed=FEED, key=link.code),
@@ -156,7 +165,7 @@ class LinkRepository:
                 key=link.code,
                 version=before.version,
                 value=_ENCODER.encode(link),
-                entries=_entries(link, reusable=False),
+                entries=_entries(link),
                 text=_text(link),
             ),
             Change(feed=FEED, key=link.code),
@@ -172,7 +181,7 @@ def _stored(record: Record) -> StoredLink:
     return StoredLink(_DECODER.decode(record.value), record.version)
 
 
-def _entries(link: Link, *, reusable: bool) -> Entries:
+def _entries(link: Link, *, place: str = "") -> Entries:
     created = link.created_at
     entries: dict[str, tuple[tuple[Scalar, ...], ...]] = {_BASE: ((str(link.base), created),)}
     if link.base is BaseState.DELETED:
@@ -182,8 +191,8 @@ def _entries(link: Link, *, reusable: bool) -> Entries:
     entries[_DIGEST] = ((digest, created),)
     if link.tags:
         entries[_TAG] = tuple((tag, created) for tag in link.tags)
-    if reusable:
-        entries[REUSE] = ((digest,),)
+    if place:
+        entries[REUSE] = ((place,),)
     return entries
 
 

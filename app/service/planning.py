@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain import LinkState
-from app.links import digest_of
+from app.links import digest_of, place_of
 from app.service.drafts import Draft, draft_link
 from app.service.errors import CodeTaken
 from app.service.snapshot import Snapshot, snapshots
@@ -44,14 +44,17 @@ class Outcome(Struct, frozen=True):
 
 
 class Plan(Struct, eq=False):
-    """One draft on its way; `link` is what to insert, `found` what to answer instead."""
+    """One draft on its way; `link` is what to insert, `found` what to answer instead.
+
+    `place` is what the link claims among its equals, if it is one to be reused.
+    """
 
     draft: Draft | None
     link: Link | None = None
     found: Snapshot | None = None
     twin: Plan | None = None
     error: AstraError | None = None
-    reusable: bool = False
+    place: str = ""
 
     def outcome(self) -> Outcome:
         """Return what to answer, if the commit succeeds."""
@@ -90,7 +93,7 @@ class Planner:
             if isinstance(draft, AstraError):
                 plans.append(Plan(None, error=draft))
                 continue
-            plan = Plan(draft, reusable=draft.reuse)
+            plan = Plan(draft)
             plans.append(plan)
             try:
                 plan.link = draft_link(draft, rules, now=self._now())
@@ -119,11 +122,8 @@ class Planner:
                 plan.error = CodeTaken(code)
             taken.add(code)
 
-    async def _reuse(self, plan: Plan, draft: Draft, link: Link) -> bool:
-        """Answer with an equal link that still lives; with a custom code only that very link will do.
-
-        Returns whether there are equal links, living or not.
-        """
+    async def _reuse(self, plan: Plan, draft: Draft, link: Link) -> None:
+        """Answer with an equal link that still lives, or claim a place; with a code only its own link will do."""
         now = self._now()
         equals: Sequence[StoredLink]
         if draft.code is not None:
@@ -133,7 +133,7 @@ class Planner:
             equals = await self._links.equal_to(link, limit=_EQUALS)
         living = (one for one in await snapshots(self._store, self._links, equals) if one.state(now) in _LIVE)
         plan.found = next(living, None)
-        return bool(equals)
+        plan.place = place_of(link, after=equals[0].link if equals else None)
 
     async def writes(self, plans: Sequence[Plan]) -> tuple[list[Write], list[Plan]]:
         """Return the writes of all plans and, place by place, whose they are."""
@@ -143,7 +143,7 @@ class Planner:
             if place and not place % _SLICE:
                 await asyncio.sleep(0)
             if plan.error is None and plan.found is None and plan.twin is None and plan.link is not None:
-                creation = self._links.creation(plan.link, reusable=plan.reusable)
+                creation = self._links.creation(plan.link, place=plan.place)
                 writes += creation
                 owners += [plan] * len(creation)
         return writes, owners
@@ -161,10 +161,11 @@ class Planner:
     async def _look_again(self, plan: Plan) -> None:
         assert plan.link is not None  # noqa: S101
         assert plan.draft is not None  # noqa: S101
-        if plan.reusable:
-            equals = await self._reuse(plan, plan.draft, plan.link)
-            # The place in the index may be held by a link that is used up, or by an equal one under another code.
-            plan.reusable = not equals and plan.draft.code is None
+        if place := plan.place:
+            await self._reuse(plan, plan.draft, plan.link)
+            # An equal link under another code may hold the place, or one that a clock set back made look older.
+            if plan.draft.code is not None or (plan.place == place and place != place_of(plan.link)):
+                plan.place = ""
         if plan.found is not None or await self._links.get(plan.link.code) is None:
             return
         if plan.draft.code is not None:

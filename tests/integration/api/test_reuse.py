@@ -51,6 +51,19 @@ async def test_concurrent_reuse_makes_one_link(service: Served) -> None:
     assert len({answer.json()["code"] for answer in answers}) == 1
 
 
+async def test_concurrent_reuse_after_one_that_is_used_up_makes_one_link(service: Served) -> None:
+    """Again and again: whoever is too late for the only equal link's successor answers with it."""
+    link = {**LINK, "max_visits": 1}
+    codes: list[str] = []
+    for _ in range(3):
+        answers = await asyncio.gather(*[service.http.post("/v1/links", json=link) for _ in range(20)])
+        assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+        (code,) = {answer.json()["code"] for answer in answers}
+        codes.append(code)
+        await service.follow(code)
+    assert len(set(codes)) == 3
+
+
 async def test_concurrent_reuse_in_two_processes_makes_one_link(tmp_path: Path) -> None:
     """Two applications on one file agree on the link too."""
     settings = settings_at(tmp_path, "sqlite")

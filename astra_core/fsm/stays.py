@@ -26,6 +26,8 @@ class Timer(Generic[T]):
     event: object
     after: float | None = None
     at: Callable[[T], float | None] | None = None
+    by: str = "timer"
+    """Who sends it, for histories: a time, or whatever else the record comes to."""
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from astra_core.fsm import Decision, Outcome, begin, transition
 from astra_core.fsm.names import event_name, state_name
-from astra_core.workflow.entries import BEGIN, NULL, TIMER, Entry, Kept, Occurrence
+from astra_core.workflow.entries import BEGIN, NULL, Entry, Kept, Occurrence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,7 @@ class _Course(Generic[S, E, C, D]):
             self.kept = replace(self.kept, timers=left)
             timer = _timer(self.workflow, self.kept.state, name)
             if timer is not None:
-                decision = self.offer(Occurrence(timer.event, f"{name}@{at}", TIMER), at, due)
+                decision = self.offer(Occurrence(timer.event, f"{name}@{at}", timer.by), at, due)
                 self.fired.append(Fired(name, at, decision.outcome))
 
     def offer(self, occurrence: Occurrence, at: int, due: tuple[int, str] | None = None) -> Decision[S, E]:
@@ -149,11 +149,11 @@ class _Course(Generic[S, E, C, D]):
             timers = _timers(timers, decision.timers, decision.cancelled, data, self.now, due)
         self.kept = Kept(state=decision.target, data=data, timers=timers, deferred=kept.deferred)
         self.effects += [(len(self.entries), effect) for effect in decision.effects]
-        self.entries.append(_entry(occurrence, decision, context, at))
+        self.entries.append(_entry(occurrence, decision, context, at, workflow.told(occurrence.event)))
         return decision
 
 
-def _entry(occurrence: Occurrence, decision: Decision[Any, Any], context: object, at: int) -> Entry:
+def _entry(occurrence: Occurrence, decision: Decision[Any, Any], context: object, at: int, told: object) -> Entry:
     return Entry(
         id=occurrence.id,
         event=event_name(type(occurrence.event)),
@@ -162,7 +162,7 @@ def _entry(occurrence: Occurrence, decision: Decision[Any, Any], context: object
         target=state_name(decision.target),
         by=occurrence.by,
         why=occurrence.why,
-        data=Raw(_encode(occurrence.event)),
+        data=Raw(_encode(told)),
         context=NULL if context is None else Raw(_encode(context)),
     )
 

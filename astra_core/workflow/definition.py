@@ -34,6 +34,10 @@ def _unchanged(data: Any, decision: Any, now: float) -> Any:
     return data
 
 
+def _itself(event: Any) -> Any:
+    return event
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workflow(Generic[S, E, C, D]):
     """A machine whose instances live in a store, one record each.
@@ -52,6 +56,8 @@ class Workflow(Generic[S, E, C, D]):
     reads: Any = None
     context: Callable[[D, float], C] = _nothing
     evolve: Callable[[D, Decision[S, E], float], D] = _unchanged
+    told: Callable[[E], E] = _itself
+    """What histories and messages hold of an event: of one that carries what must not be written down, the rest."""
     name: str = ""
     """Of the collection and of the stream of events; that of the machine unless given."""
     topic: str = ""

@@ -88,4 +88,4 @@ async def fill(settings: Settings, count: int, *, seed: int) -> Links:
 
 def _creations(links: LinkRepository, codes: list[str], first: int) -> Iterator[Write]:
     for number, code in enumerate(codes, first):
-        yield from links.creation(link_of(code, number), reusable=False)
+        yield from links.creation(link_of(code, number))

@@ -150,7 +150,7 @@ async def _seed(http: httpx.AsyncClient, behind: Store) -> None:
     assert stored is not None
     for number in range(_LINKS):
         copy = structs.replace(stored.link, code=f"link{number}")
-        await behind.commit(LinkRepository(behind).creation(copy, reusable=False)[:1])
+        await behind.commit(LinkRepository(behind).creation(copy)[:1])
 
 
 def _answering(app: ASGIApp, problems: Problems) -> ASGIApp:

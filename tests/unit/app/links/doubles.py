@@ -76,7 +76,7 @@ async def create(store: Store, *links: Link) -> None:
     """Store links as a creation does, in whatever process."""
     repository = LinkRepository(store)
     for one in links:
-        await store.commit(repository.creation(one, reusable=False))
+        await store.commit(repository.creation(one))
 
 
 async def replace(store: Store, code: str, **members: object) -> None:

@@ -94,11 +94,11 @@ async def test_changes_are_awaited(bench: Bench) -> None:
     async def told() -> list[str]:
         nonlocal view
         waiting = asyncio.ensure_future(bench.at.changed(view.revision, wait=30.0))
-        for _ in range(400):
+        for _ in range(100):
             if waiting.done():
                 break
-            await bench.clock.run_for(0.1)
-            await asyncio.sleep(0.001)
+            await bench.clock.run_for(0.5)
+            await asyncio.sleep(0.002)
         view = await waiting
         return [member.name for member in view.members]
 

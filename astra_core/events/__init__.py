@@ -13,7 +13,7 @@ from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
 from astra_core.events.listeners import Listener, Listeners
-from astra_core.events.messaging import MessagesTrimmed, MessagingCalled
+from astra_core.events.messaging import GroupBehind, MessagesTrimmed, MessagingCalled
 from astra_core.events.pool import PoolWaited
 from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
@@ -34,6 +34,7 @@ __all__ = [
     "DeadlineExpired",
     "EventHandled",
     "ExecutorClosed",
+    "GroupBehind",
     "GroupCommitted",
     "LeaseEnded",
     "LeaseTaken",

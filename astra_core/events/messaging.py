@@ -9,15 +9,15 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MessagesTrimmed", "MessagingCalled"]
+__all__ = ["GroupBehind", "MessagesTrimmed", "MessagingCalled"]
 
 
 class MessagingCalled(Struct, frozen=True):
     """One try of `operation` on the engine `engine` ended after `seconds`, for good or with an `error`.
 
-    `operation` is `publish`, `receive` or `acknowledge`; `topics` says how many messages it was about, by topic (those
-    asked for when it failed), and `group` is "" where there is none. `error` is the class name, "" when there was none.
-    The seconds of a `receive` hold what it waited for news.
+    `operation` is `publish`, `receive` or `acknowledge`. `topics` says how many messages were published or received, by
+    topic; when a publish failed, how many it was to publish. `group` is "" where there is none, `error` the class name,
+    "" when there was none. The seconds of a `receive` hold what it waited for news.
     """
 
     engine: str
@@ -37,3 +37,11 @@ class MessagesTrimmed(Struct, frozen=True):
     topic: str
     count: int
     lost: Mapping[str, int]
+
+
+class GroupBehind(Struct, frozen=True):
+    """`messages` of `topic` were not acknowledged by `group` when somebody looked."""
+
+    topic: str
+    group: str
+    messages: int

@@ -83,6 +83,7 @@ class LogConsumer:
 
     async def acknowledge(self, through: Received | int) -> None:
         """See `Consumer.acknowledge`."""
+        self._log.moved()  # raises where the engine is closed
         offset = through if isinstance(through, int) else through.offset
         if self._last is None or offset > self._last:
             raise ValueError(f"{self._name} did not receive {offset}")
@@ -98,14 +99,16 @@ class LogConsumer:
         await self._log.release()
 
     async def _look(self, limit: int) -> Sequence[Received]:
-        moved = self._log.moved()
-        if self._last is None:
-            self._last = await self._log.claim()
-            if self._last is None:
+        moved, after = self._log.moved(), self._last
+        if after is None:
+            after = self._last = await self._log.claim()
+            if after is None:
                 return ()
         elif moved == self._seen:
             return ()
-        messages = await self._log.read(self._last, limit)
+        messages = await self._log.read(after, limit)
+        if self._last != after:  # released meanwhile, as an engine does that closes
+            return ()
         self._seen = None if messages else moved
         return messages
 

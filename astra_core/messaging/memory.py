@@ -40,6 +40,7 @@ class MemoryMessaging:
         self._listeners = listeners or Listeners()
         self._doorbell = Doorbell(self._clock)
         self._topics: dict[str, MemoryTopic] = {}
+        self._consumers: list[LogConsumer] = []
         self._open = False
         self.moves = 0
         """Grows with whatever may be news to a consumer."""
@@ -62,10 +63,9 @@ class MemoryMessaging:
 
     async def close(self) -> None:
         """Refuse every further call; consumers that wait are told."""
+        for consumer in self._consumers:
+            await consumer.release()
         self._open = False
-        for topic in self._topics.values():
-            for group in topic.groups.values():
-                group.holder = None
         self.news()
 
     def publisher(self) -> Publisher:
@@ -76,7 +76,9 @@ class MemoryMessaging:
         """See `MessagingEngine.consumer`."""
         check_names(topic=topic, group=group)
         log = _GroupLog(self, topic, group)
-        return LogConsumer(log, name=f"{topic} for {group}", doorbell=self._doorbell, poll=_POLL, clock=self._clock)
+        consumer = LogConsumer(log, name=f"{topic} for {group}", doorbell=self._doorbell, poll=_POLL, clock=self._clock)
+        self._consumers.append(consumer)
+        return consumer
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `Publisher.publish`."""

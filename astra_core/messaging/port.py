@@ -32,8 +32,8 @@ class Consumer(Protocol):
     """One member of a group that reads one topic. One call of `receive` at a time; nothing is shared before the first.
 
     While one consumer of a group holds the topic, the others receive nothing: so order holds for every key, and no two
-    that live are given the same message. It holds it from its first `receive` until `release`, or until its process
-    ends; then another one goes on behind the group's position.
+    that live are given the same message. It holds it from its first `receive` until `release`, until its engine closes
+    or its process ends; then another one goes on behind the group's position.
     """
 
     async def receive(self, *, limit: int = 100, wait: float = 0.0) -> Sequence[Received]:

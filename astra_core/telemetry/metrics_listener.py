@@ -15,7 +15,10 @@ from astra_core.events import (
     CallRejected,
     CallThrottled,
     DeadlineExpired,
+    GroupBehind,
     GroupCommitted,
+    MessagesTrimmed,
+    MessagingCalled,
     PoolWaited,
     RetryGivenUp,
     RetryScheduled,
@@ -53,6 +56,9 @@ class MetricsListener:
         """Handles already bound, by labels: the one event that every request tells."""
         self._takers: dict[type, Callable[[Any], None]] = {
             StoreCalled: self._store_called,
+            MessagingCalled: self._messaging_called,
+            MessagesTrimmed: self._messages_trimmed,
+            GroupBehind: self._group_behind,
             PoolWaited: self._pool_waited,
             GroupCommitted: self._group_committed,
             WriterContended: lambda event: self._contended.inc(event.tries),
@@ -82,6 +88,23 @@ class MetricsListener:
         if histogram is None:
             histogram = self._stores[labels] = self._metrics.histogram(names.STORE_DURATION, *labels)
         histogram.observe(event.seconds)
+
+    def _messaging_called(self, event: MessagingCalled) -> None:
+        metrics, outcome = self._metrics, _OUTCOMES.get(event.error, "failed")
+        metrics.histogram(names.MESSAGING_DURATION, event.engine, event.operation, outcome).observe(event.seconds)
+        total = 0 if event.error else sum(event.topics.values())
+        if total:
+            metrics.histogram(names.MESSAGING_BATCH, event.engine, event.operation).observe(total)
+            for topic, count in event.topics.items():
+                metrics.counter(names.MESSAGES, topic, event.group, event.operation).inc(count)
+
+    def _messages_trimmed(self, event: MessagesTrimmed) -> None:
+        self._metrics.counter(names.MESSAGES_TRIMMED, event.topic).inc(event.count)
+        for group, count in event.lost.items():
+            self._metrics.counter(names.MESSAGES_LOST, event.topic, group).inc(count)
+
+    def _group_behind(self, event: GroupBehind) -> None:
+        self._metrics.gauge(names.MESSAGES_BEHIND, event.topic, event.group).set(event.messages)
 
     def _pool_waited(self, event: PoolWaited) -> None:
         self._metrics.histogram(names.POOL_WAIT, event.pool).observe(event.seconds)

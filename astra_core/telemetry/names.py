@@ -123,6 +123,46 @@ STORE_DURATION = Family(
     unit="seconds",
     buckets=_FAST,
 )
+MESSAGES = Family(
+    name="astra_messages",
+    kind=Kind.COUNTER,
+    help="Messages by what became of them: `publish`, in which no group is named, and `receive`.",
+    labels=("topic", "group", "operation"),
+)
+MESSAGES_TRIMMED = Family(
+    name="astra_messages_trimmed",
+    kind=Kind.COUNTER,
+    help="Messages that were dropped: every group had acknowledged them, or there was no room.",
+    labels=("topic",),
+)
+MESSAGES_LOST = Family(
+    name="astra_messages_lost",
+    kind=Kind.COUNTER,
+    help="Messages that were dropped for want of room before a group had acknowledged them.",
+    labels=("topic", "group"),
+)
+MESSAGES_BEHIND = Family(
+    name="astra_messages_behind",
+    kind=Kind.GAUGE,
+    help="Messages that a group has not acknowledged, by the worker that says most.",
+    labels=("topic", "group"),
+    across=Across.MAX,
+)
+MESSAGING_BATCH = Family(
+    name="astra_messaging_batch_size",
+    kind=Kind.HISTOGRAM,
+    help="Messages that were published or received in one call; a receive without any is not counted.",
+    labels=("engine", "operation"),
+    buckets=(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0),
+)
+MESSAGING_DURATION = Family(
+    name="astra_messaging_operation_duration_seconds",
+    kind=Kind.HISTOGRAM,
+    help="Time of one try of a messaging operation, without what policies round it add; a `receive` waits on purpose.",
+    labels=("engine", "operation", "outcome"),
+    unit="seconds",
+    buckets=_FAST,
+)
 COMMIT_GROUP = Family(
     name="astra_commit_group_size",
     kind=Kind.HISTOGRAM,

@@ -7,8 +7,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from astra_core.clock import SystemClock
 from astra_core.events import Listeners, MessagesTrimmed
-from astra_core.messaging import MemoryMessaging, Retain
+from astra_core.keyed import BlockingPool
+from astra_core.messaging import (
+    MemoryMessaging,
+    Retain,
+    SqliteMessaging,
+    guarded,
+    messaging_is_failing,
+    messaging_said_nothing,
+    observed,
+)
+from astra_core.resilience import (
+    BreakerParameters,
+    CircuitBreaker,
+    Deadlines,
+    Limiter,
+    Policy,
+    RetryBudget,
+    RetryParameters,
+    RetryPolicy,
+    Sweep,
+    own_deadline_expired,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -17,7 +39,7 @@ if TYPE_CHECKING:
 
     from astra_core.messaging import Consumer, MessagingEngine, Received
 
-KINDS = ("memory",)
+KINDS = ("memory", "sqlite", "guarded memory", "guarded sqlite", "observed memory", "observed sqlite")
 
 
 class Opener(Protocol):
@@ -29,10 +51,59 @@ class Opener(Protocol):
 
 
 @asynccontextmanager
+async def sqlite_engine(path: Path, **options: Any) -> AsyncIterator[SqliteMessaging]:
+    """Open the engine over a file, with pools that are closed behind it."""
+    writer, readers = BlockingPool("writer", threads=1, queue=4), BlockingPool("readers", threads=2, queue=64)
+    try:
+        async with SqliteMessaging(path, writer=writer, readers=readers, **options) as engine:
+            yield engine
+    finally:
+        await writer.close()
+        await readers.close()
+
+
+@asynccontextmanager
 async def open_engine(kind: str, folder: Path, listeners: Listeners, retain: Retain) -> AsyncIterator[MessagingEngine]:
     """Open an engine of the given kind."""
+    if kind.startswith("guarded "):
+        async with open_engine(kind.removeprefix("guarded "), folder, listeners, retain) as unguarded:
+            policy = every_policy()
+            yield guarded(unguarded, publishing=policy, consuming=policy)
+        return
+    if kind.startswith("observed "):
+        async with open_engine(kind.removeprefix("observed "), folder, listeners, retain) as unobserved:
+            yield observed(unobserved, name=kind, listener=Listeners(), clock=SystemClock())
+        return
+    if kind == "sqlite":
+        async with sqlite_engine(folder / "sub" / "messages.db", listeners=listeners, retain=retain) as sqlite:
+            yield sqlite
+        return
     async with MemoryMessaging(retain=retain, listeners=listeners) as memory:
         yield memory
+
+
+def every_policy() -> Policy:
+    """A policy with all its parts."""
+    sweep = Sweep()
+    return Policy(
+        name="messaging",
+        deadline=Deadlines("messaging", sweep=sweep),
+        retry=RetryPolicy(
+            "messaging",
+            sweep=sweep,
+            parameters=RetryParameters(max_retry_after=0.0),
+            budget=RetryBudget(),
+            retry_on=messaging_is_failing,
+        ),
+        breaker=CircuitBreaker(
+            name="messaging",
+            parameters=BreakerParameters(minimum_calls=100),
+            is_failure=messaging_is_failing,
+            ignore=messaging_said_nothing,
+            cancellation_is_failure=own_deadline_expired,
+        ),
+        limiter=Limiter("messaging", sweep=sweep),
+    )
 
 
 @pytest.fixture(params=KINDS)

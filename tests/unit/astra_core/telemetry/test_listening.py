@@ -83,6 +83,21 @@ def metrics() -> Metrics:
             events.StoreCalled("sqlite", "get", "", 0.01, "CancelledError"),
             "astra_store_operation_duration_seconds_count{get}{cancelled}{sqlite}",
         ),
+        (
+            events.MessagingCalled("log", "publish", {"links": 1}, "", 0.01, ""),
+            "astra_messages_total{}{publish}{links}",
+        ),
+        (
+            events.MessagingCalled("log", "receive", {"links": 1}, "mail", 0.01, ""),
+            "astra_messaging_batch_size_count{log}{receive}",
+        ),
+        (
+            events.MessagingCalled("log", "publish", {"links": 1}, "", 0.01, "MessagingUnavailable"),
+            "astra_messaging_operation_duration_seconds_count{log}{publish}{failed}",
+        ),
+        (events.MessagesTrimmed("links", 1, {}), "astra_messages_trimmed_total{links}"),
+        (events.MessagesTrimmed("links", 3, {"mail": 1}), "astra_messages_lost_total{mail}{links}"),
+        (events.GroupBehind("links", "mail", 1), "astra_messages_behind{mail}{links}"),
     ],
 )
 async def test_an_event_is_counted_where_it_belongs(metrics: Metrics, event: object, sample: str) -> None:

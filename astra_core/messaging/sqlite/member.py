@@ -1,0 +1,128 @@
+"""One member of a group: the `Log` that a consumer reads."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from astra_core.errors import (
+    ClaimLost,
+    MessagingError,
+    MessagingUnavailable,
+    Overloaded,
+    StorageError,
+    StoreUnavailable,
+)
+from astra_core.messaging.sqlite import groups
+from astra_core.messaging.sqlite.claim import FileClaim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from astra_core.events import MessagesTrimmed
+    from astra_core.messaging.messages import Received
+    from astra_core.messaging.retain import Retain
+    from astra_core.messaging.sqlite.groups import Claimed
+    from astra_core.sqlite import Database, Pool
+
+__all__ = ["Member", "translated"]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The one place where the embedded engine's errors become those of messaging."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise MessagingUnavailable(error.reason, retry_after=error.retry_after) from error
+    except StorageError as error:
+        raise MessagingError(str(error)) from error
+
+
+class Member:
+    """See `Log`.
+
+    Two things make it the only one that reads: the lock of a file, which no two processes hold, and the number of its
+    claim, without which no position moves. The second is for the day on which somebody deletes the file.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        group: str,
+        *,
+        database: Database,
+        pool: Pool,
+        folder: Path,
+        retain: Retain,
+        trimmed: Callable[[MessagesTrimmed | None], None],
+        released: Callable[[], None],
+    ) -> None:
+        self._topic = topic
+        self._group = group
+        self._database = database
+        self._pool = pool
+        self._retain = retain
+        self._trimmed = trimmed
+        self._released = released
+        self._lock = FileClaim(folder / f"{topic}~{group}.lock")
+        self._held: Claimed | None = None
+
+    async def claim(self) -> int | None:
+        """See `Log.claim`. A lock without a claim noted is let go, so that another member may try."""
+        with translated():
+            self._database.data_version()
+        try:
+            await self._pool.run(self._lock.open)
+        except Overloaded as error:
+            raise MessagingUnavailable(str(error), retry_after=error.retry_after) from error
+        if not self._lock.take():
+            return None
+        try:
+            with translated():
+                held = await self._database.write(partial(groups.begin, topic=self._topic, group=self._group))
+        except BaseException:
+            await self.release()
+            raise
+        if not self._lock.held:  # released meanwhile, as an engine does that closes
+            return None
+        self._held = held
+        return held.position
+
+    async def read(self, after: int, limit: int) -> list[Received]:
+        """See `Log.read`."""
+        if self._held is None:
+            raise ClaimLost(self._topic, self._group)
+        topic = self._held.topic, self._topic
+        with translated():
+            return await self._database.read(lambda connection: groups.read(connection, topic, after, limit))
+
+    async def acknowledge(self, through: int) -> None:
+        """See `Log.acknowledge`."""
+        held = self._held
+        if held is None:
+            raise ClaimLost(self._topic, self._group)
+        with translated():
+            moved, trimmed = await self._database.write(
+                lambda connection: groups.acknowledge(connection, held, self._group, through, self._retain)
+            )
+        if not moved:
+            raise ClaimLost(self._topic, self._group)
+        self._trimmed(trimmed)
+
+    async def release(self) -> None:
+        """See `Log.release`."""
+        self._held = None
+        if self._lock.held:
+            self._released()
+        self._lock.close()
+
+    def moved(self) -> int:
+        """See `Log.moved`."""
+        with translated():
+            return self._database.data_version()
+
+    def __repr__(self) -> str:
+        return f"Member({self._topic!r}, {self._group!r}, {self._lock!r})"

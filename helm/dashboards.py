@@ -312,6 +312,64 @@ DEPENDENCIES = Dashboard(
                 queries={"tries": rate("astra_writer_contended_total")},
             ),
         ],
+        "Messages": [
+            Panel(
+                title="Published and received",
+                about="Messages a second, by topic; received by each group.",
+                unit="cps",
+                width=6,
+                queries={"{{topic}} {{operation}} {{group}}": rate("astra_messages_total", "topic, operation, group")},
+            ),
+            Panel(
+                title="Behind",
+                about="Messages that a group has not acknowledged.",
+                unit="short",
+                width=6,
+                queries={"{{topic}}: {{group}}": total("astra_messages_behind", "topic, group", how="max")},
+            ),
+            Panel(
+                title="Dropped and lost",
+                about="Dropped behind all groups, or for want of room; lost: before a group had acknowledged them.",
+                unit="cps",
+                width=6,
+                queries={
+                    "{{topic}} dropped": rate("astra_messages_trimmed_total", "topic"),
+                    "{{topic}} lost to {{group}}": rate("astra_messages_lost_total", "topic, group"),
+                },
+            ),
+            Panel(
+                title="Failed operations",
+                about="Tries that failed, by engine.",
+                unit="ops",
+                width=6,
+                queries={
+                    "{{engine}}: {{operation}}": rate(
+                        "astra_messaging_operation_duration_seconds_count", "engine, operation", ', outcome="failed"'
+                    )
+                },
+            ),
+            Panel(
+                title="Publish and acknowledge, p99",
+                about="One try, without what policies round it add.",
+                unit="s",
+                width=12,
+                queries={
+                    "{{engine}}: {{operation}}": quantile(
+                        0.99,
+                        "astra_messaging_operation_duration_seconds",
+                        "engine, operation",
+                        ', operation=~"publish|acknowledge"',
+                    )
+                },
+            ),
+            Panel(
+                title="Messages a call",
+                about="Mean size of what was published or received at once.",
+                unit="short",
+                width=12,
+                queries={"{{engine}}: {{operation}}": average("astra_messaging_batch_size", "engine, operation")},
+            ),
+        ],
         "Pools of threads": [
             Panel(
                 title="In use",

@@ -9,15 +9,16 @@ import msgspec
 from msgspec import UNSET
 
 from app.api.answers import json_answer
+from app.api.batch import is_quick, read_batch
 from app.api.conditions import etag_of, if_match, receipt_of
 from app.api.in_force import in_force
-from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink, RawBatch
+from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink
 from app.api.payload import decode, read_json
 from app.api.problems import problem_of, refuse
 from app.api.times import to_microseconds
 from app.domain import Delete, Disable, Enable, LinkState
 from app.service import Answer, Draft, Listing
-from astra_core.asgi import FieldError, Response
+from astra_core.asgi import Response
 from astra_core.errors import AstraError
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ class LinkApi:
         self.pages = pages
         self._new = msgspec.json.Decoder(NewLink)
         self._patch = msgspec.json.Decoder(LinkPatch)
-        self._batch = msgspec.json.Decoder(RawBatch)
         self._encode = msgspec.json.Encoder().encode
 
     async def create(self, request: Request) -> Response:
@@ -93,14 +93,12 @@ class LinkApi:
         """`POST /v1/links/batch`."""
         base, now = self._short_urls.base(request), in_force(request)
         body = await read_json(request, limit=now.bodies.batch_body, arrival=self._arrival)
-        batch = decode(self._batch, body)
-        if len(batch.links) > self.pages.max_batch:
-            most = FieldError("/links", f"must be at most {self.pages.max_batch} links, not {len(batch.links)}")
-            raise refuse(422, f"{most.pointer[1:]}: {most.detail}; send several batches.", errors=(most,))
+        links = await read_batch(body, most=self.pages.max_batch, max_url=now.rules.max_url)
         host = self._short_urls.host(request)
         drafts: list[Draft | AstraError] = []
-        for place, item in enumerate(batch.links):
-            if place and not place % _SLICE:
+        at_once = _SLICE if is_quick(body) else 1
+        for place, item in enumerate(links):
+            if place and not place % at_once:
                 await asyncio.sleep(0)
             drafts.append(self._item(item, host))
 

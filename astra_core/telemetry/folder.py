@@ -89,7 +89,7 @@ class Folder:
                     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                     try:
                         gone = _is_dead(fd)  # first: what it publishes last must be in what is read
-                        figures = read_figures(fd)
+                        figures = read_figures(fd, settled=gone, pause=self._pause)
                         if gone:
                             dead[path.name] = figures
                         else:

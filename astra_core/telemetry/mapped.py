@@ -17,6 +17,7 @@ import fcntl
 import json
 import mmap
 import os
+import time
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from astra_core.telemetry.series import Table
@@ -41,6 +43,8 @@ _END_AT: Final = 16
 _RECORD: Final = Struct("<IIII")
 _STEP: Final = 64 * 1024
 _LOOKS: Final = 50
+_BREATH: Final = 0.0005
+"""Seconds between two looks at a file that is being written: its writer may wait for this very processor."""
 
 
 @cache
@@ -138,19 +142,23 @@ class WorkerFile:
         return f"<WorkerFile {self.path.name} series={len(self._places)}>"
 
 
-def read_figures(fd: int) -> list[Figures]:
+def read_figures(fd: int, *, settled: bool = False, pause: Callable[[float], None] = time.sleep) -> list[Figures]:
     """Return every series of a worker's file, as one publication left them. Raises `OSError`.
 
-    A file that never got a whole header holds nothing, and reading stops at a record that is not whole.
+    A file that never got a whole header holds nothing, and reading stops at a record that is not whole. A process that
+    was killed, or stopped, while it published leaves a part of two publications: each number of it is whole. `settled`
+    says that nobody writes any more, so that waiting for the rest is idle.
     """
-    for _ in range(_LOOKS):
+    for look in range(1 if settled else _LOOKS):
+        if look:
+            pause(_BREATH)
         content = os.pread(fd, os.fstat(fd).st_size, 0)
         if len(content) < _HEADER_SIZE or not content.startswith(_MAGIC):
             return []
         sequence = _SEQUENCE.unpack_from(content, _SEQUENCE_AT)
         if not sequence[0] & 1 and os.pread(fd, 8, _SEQUENCE_AT) == _SEQUENCE.pack(*sequence):
             break
-    return _parse(content)  # a process that was killed while it published leaves its sequence odd: each number is whole
+    return _parse(content)
 
 
 def _parse(content: bytes) -> list[Figures]:

@@ -497,10 +497,13 @@ RUNTIME = Dashboard(
             ),
             Panel(
                 title="Spans",
-                about="What became of them; 0 where tracing is off.",
+                about="What became of them, and of the requests that were to have some; 0 where tracing is off.",
                 unit="cps",
                 width=6,
-                queries={"{{outcome}}": rate("astra_trace_spans_total", "outcome")},
+                queries={
+                    "{{outcome}}": rate("astra_trace_spans_total", "outcome"),
+                    "requests {{decision}}": rate("astra_trace_requests_total", "decision"),
+                },
             ),
             Panel(
                 title="Waiting",

@@ -118,6 +118,9 @@ class Instruments:
     def tracing(self, tracing: Tracing | None) -> None:
         """The way of the spans to their collector; nothing goes it while there is none."""
         queue = None if tracing is None else tracing.queue
+        sampler = None if tracing is None else tracing.sampler
+        self._metrics.watch(names.TRACED_REQUESTS, lambda: sampler.taken if sampler else 0, "taken")
+        self._metrics.watch(names.TRACED_REQUESTS, lambda: sampler.limited if sampler else 0, "limited")
         self._metrics.watch(names.SPANS, lambda: queue.exported if queue else 0, "exported")
         self._metrics.watch(names.SPANS, lambda: queue.failed if queue else 0, "failed")
         self._metrics.watch(names.SPANS, lambda: queue.dropped if queue else 0, "dropped")

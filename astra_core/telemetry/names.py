@@ -267,6 +267,12 @@ SPANS = Family(
     help="Spans by what became of them: `exported`, `failed`, or `dropped` for want of room in the queue.",
     labels=("outcome",),
 )
+TRACED_REQUESTS = Family(
+    name="astra_trace_requests",
+    kind=Kind.COUNTER,
+    help="Requests that were to be traced: `taken`, or `limited`, being more than `tracing.per_second`.",
+    labels=("decision",),
+)
 SPAN_QUEUE = Family(name="astra_trace_queue", kind=Kind.GAUGE, help="Spans that wait to be exported.")
 LOG_LINES = Family(name="astra_log_lines", kind=Kind.COUNTER, help="Log lines by level.", labels=("level",))
 LOG_DROPPED = Family(

@@ -196,6 +196,7 @@ def retry_parameters(settings: Retry) -> RetryParameters:
     """Return the knobs of retries."""
     return RetryParameters(
         attempts=settings.attempts,
+        try_timeout=settings.try_timeout,
         backoff=FullJitter(base=settings.base, cap=settings.cap),
         max_retry_after=settings.max_retry_after,
     )

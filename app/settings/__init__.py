@@ -8,11 +8,11 @@ from app.settings.sections import (
     Clicks,
     Codes,
     Links,
-    Server,
     Settings,
     Store,
     load_settings,
 )
+from app.settings.server import Server
 from app.settings.telemetry import Log, Metrics, Tracing
 
 __all__ = [

@@ -45,6 +45,13 @@ class Retry(Section, frozen=True, kw_only=True):
     """How often a failed call is tried again, after which wait (full jitter), paid from which budget."""
 
     attempts: Annotated[int, hot("Tries of one call, the first included; 1: no retry.", ge=1, le=10)] = 2
+    try_timeout: (
+        Annotated[
+            Duration,
+            hot("Longest time of one try, within the deadline of the whole; null: that one alone.", ge=0.001, le=60),
+        ]
+        | None
+    ) = None
     base: Annotated[Duration, hot("Longest wait before the first retry; it doubles from then on.", ge=0.001, le=60)] = (
         0.02
     )

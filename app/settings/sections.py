@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -10,67 +11,14 @@ import msgspec
 
 from app.settings.policies import Protection, Safeguards
 from app.settings.reload import Reload
+from app.settings.server import Server
 from app.settings.telemetry import Log, Metrics, Tracing
 from astra_core.config import Duration, Loaded, Problem, Secret, Section, Size, hot, load, restart
 
-__all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Server", "Settings", "Store", "load_settings"]
+__all__ = ["ENVIRONMENTS", "Cache", "Clicks", "Codes", "Links", "Settings", "Store", "load_settings"]
 
 ENVIRONMENTS: Final = ("development", "staging", "production", "test")
 """The environments that exist without a settings folder; with one, each has its file."""
-
-
-class Server(Section, frozen=True, kw_only=True):
-    """The listener, the processes beneath it, and what one request may take."""
-
-    host: Annotated[str, restart("Address to listen on; `0.0.0.0` is every interface.", min_length=1)] = "127.0.0.1"
-    port: Annotated[int, restart("TCP port; 0 lets the system choose a free one.", ge=0, le=65_535)] = 8080
-    protocol: Annotated[
-        Literal["http1", "http2"],
-        restart("`http1` is served by uvicorn, `http2` by hypercorn, which speaks HTTP/1.1 too."),
-    ] = "http1"
-    workers: Annotated[int, restart("Worker processes; one a core is the most that helps.", ge=1, le=256)] = 1
-    drain_timeout: Annotated[
-        Duration,
-        restart(
-            "A request that is unfinished this long after SIGTERM is cancelled; the process is gone soon after.", le=300
-        ),
-    ] = 4.0
-    gc_threshold: Annotated[
-        int,
-        restart(
-            "New objects between two young garbage collections; Python's own 700 costs a write a tenth of its time.",
-            ge=100,
-            le=1_000_000,
-        ),
-    ] = 10_000
-    max_body: Annotated[Size, hot("Largest body of a request; more is refused with 413.", ge=1024, le=2**30)] = 1024**2
-    max_batch_body: Annotated[Size, hot("Largest body of a batch of links.", ge=1024, le=2**30)] = 16 * 1024**2
-    body_timeout: Annotated[
-        Duration,
-        hot(
-            "A body that has not arrived whole within this time is refused with 408; below http.deadline.",
-            ge=0.1,
-            le=600,
-        ),
-    ] = 3.0
-    admin_token: Annotated[
-        Secret | None,
-        restart("Opens `/metrics` and the details of `/readyz`, as `Authorization: Bearer TOKEN`; null: open to all."),
-    ] = None
-
-    def check(self, environment: str) -> Iterable[Problem]:
-        """A batch holds many links, so its limit is never the smaller one; production shows strangers no figures."""
-        if self.admin_token is None and environment == "production":
-            yield Problem(
-                key="admin_token",
-                text="production needs it; set ASTRA_SERVER__ADMIN_TOKEN to a long random text (openssl rand -hex 32)",
-            )
-        elif self.admin_token is not None and not _TOKEN.fullmatch(self.admin_token.reveal()):
-            yield Problem(key="admin_token", text="must be 16 or more of A-Z a-z 0-9 - . _ ~ + / and = at its end")
-        if self.max_batch_body < self.max_body:
-            yield Problem(
-                key="max_batch_body", text="must not be below server.max_body; raise it", others=("max_body",)
-            )
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -239,15 +187,15 @@ class Settings(Section, frozen=True, kw_only=True):
     def check(self, environment: str) -> Iterable[Problem]:
         """Memory belongs to one process, and what stands inside ends before what stands round it."""
         for inner, outer in _NESTED:
-            if self._seconds(inner) >= self._seconds(outer):
+            seconds = self._seconds(inner)
+            if seconds is not None and seconds >= (self._seconds(outer) or 0.0):
                 yield Problem(key=inner, text=f"must be below {outer}; lower it, or raise that one", others=(outer,))
         if self.store.engine == "memory" and self.server.workers > 1:
             text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
             yield Problem(key="store.url", text=text, others=("server.workers",))
 
-    def _seconds(self, key: str) -> float:
-        section, _, name = key.partition(".")
-        seconds: float = getattr(getattr(self, section), name)
+    def _seconds(self, key: str) -> float | None:
+        seconds: float | None = attrgetter(key)(self)
         return seconds
 
 
@@ -256,8 +204,11 @@ _NESTED: Final = (
     ("server.body_timeout", "http.deadline"),
     ("store.read_deadline", "http.deadline"),
     ("store.write_deadline", "http.deadline"),
+    ("store.reads.retry.try_timeout", "store.read_deadline"),
+    ("store.writes.retry.try_timeout", "store.write_deadline"),
+    ("http.retry.try_timeout", "http.deadline"),
 )
-"""Pairs of times: the first one ends within the second."""
+"""Pairs of times: the first one, where it is set, ends within the second."""
 
 
 def load_settings(
@@ -284,8 +235,6 @@ def load_settings(
     )
 
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
-"""A bearer token (RFC 6750, section 2.1), long enough not to be guessed."""
 _HOST: Final = re.compile(r"[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\]")
 
 

@@ -65,6 +65,14 @@ def test_the_default_file_shows_every_key_with_its_default(tmp_path: Path) -> No
             {"STORE__WRITE_DEADLINE": "9s"},
             "store.write_deadline (ASTRA_STORE__WRITE_DEADLINE): must be below http.dead",
         ),
+        (
+            {"SERVER__DRAIN_TIMEOUT": "9100ms"},
+            "server.drain_timeout (ASTRA_SERVER__DRAIN_TIMEOUT): must be a second below server.grace_period",
+        ),
+        ({"SERVER__GRACE_PERIOD": "4500ms"}, "server.grace_period is 4500ms (ASTRA_SERVER__GRACE_PERIOD)"),
+        ({"STORE__READS__RETRY__TRY_TIMEOUT": "1s"}, "must be below store.read_deadline"),
+        ({"STORE__WRITES__RETRY__TRY_TIMEOUT": "2s"}, "must be below store.write_deadline"),
+        ({"HTTP__RETRY__TRY_TIMEOUT": "3500ms"}, "must be below http.deadline"),
         ({"HTTP__DEADLINE_FLOOR": "3600ms"}, "http.deadline_floor (ASTRA_HTTP__DEADLINE_FLOOR): must not be above"),
         ({"HTTP__TRUSTED_PROXIES": '["10.0.0.1/8"]'}, "'10.0.0.1/8' is neither an address nor a network"),
         (

@@ -66,9 +66,9 @@ def test_time_grows_with_the_text_and_no_faster(seed: str) -> None:
     def least(size: int) -> float:
         text, took = (seed * size)[:size], []
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()  # not the time that others had the processor
             redactor.text(text)
-            took.append(time.perf_counter() - began)
+            took.append(time.thread_time() - began)
         return min(took)
 
     assert least(400_000) < 24 * least(50_000)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from astra_core.clock import Clock
     from astra_core.events import MessagesTrimmed
+    from astra_core.messaging.memory_topic import MemoryGroup
     from astra_core.messaging.messages import Outgoing, Received, TopicState
     from astra_core.messaging.port import Consumer, Publisher
 
@@ -42,6 +43,8 @@ class MemoryMessaging:
         self._topics: dict[str, MemoryTopic] = {}
         self._consumers: list[LogConsumer] = []
         self._open = False
+        self.holders: dict[tuple[str, str], object] = {}
+        """Who has a topic for a group."""
         self.moves = 0
         """Grows with whatever may be news to a consumer."""
 
@@ -126,20 +129,20 @@ class MemoryMessaging:
 
 
 class _GroupLog:
-    """See `Log`. It is itself what holds the group."""
+    """See `Log`. It is itself what holds the group; a group that was forgotten and came again is another object."""
 
     def __init__(self, engine: MemoryMessaging, topic: str, group: str) -> None:
         self._engine = engine
         self._topic = topic
         self._group = group
+        self._held: MemoryGroup | None = None
 
     async def claim(self) -> int | None:
         self._engine.serve()
-        group = self._engine.topic(self._topic).group(self._group)
-        if group.holder not in {None, self}:
+        if self._engine.holders.setdefault((self._topic, self._group), self) is not self:
             return None
-        group.holder = self
-        return group.position
+        self._held = self._engine.topic(self._topic).group(self._group)
+        return self._held.position
 
     async def read(self, after: int, limit: int) -> list[Received]:
         self._engine.serve()
@@ -148,16 +151,15 @@ class _GroupLog:
     async def acknowledge(self, through: int) -> None:
         self._engine.serve()
         topic = self._engine.topic(self._topic)
-        group = topic.groups.get(self._group)
-        if group is None or group.holder is not self:
+        if self._held is None or topic.groups.get(self._group) is not self._held:
             raise ClaimLost(self._topic, self._group)
-        group.position = max(group.position, through)
+        self._held.position = max(self._held.position, through)
         self._engine.tell(topic.trim())
 
     async def release(self) -> None:
-        group = self._engine.topic(self._topic).groups.get(self._group)
-        if group is not None and group.holder is self:
-            group.holder = None
+        self._held = None
+        if self._engine.holders.get((self._topic, self._group)) is self:
+            del self._engine.holders[self._topic, self._group]
             self._engine.news()
 
     def moved(self) -> int:

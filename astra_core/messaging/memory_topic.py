@@ -16,14 +16,13 @@ __all__ = ["MemoryGroup", "MemoryTopic"]
 
 
 class MemoryGroup:
-    """A group of one topic; `holder` is the consumer that has it, None when there is none."""
+    """A group of one topic."""
 
-    __slots__ = ("holder", "lost", "position")
+    __slots__ = ("lost", "position")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.lost = 0
-        self.holder: object | None = None
 
 
 class MemoryTopic:

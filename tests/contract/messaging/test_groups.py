@@ -84,14 +84,16 @@ async def test_a_group_says_how_far_it_has_come(engine: MessagingEngine) -> None
 async def test_the_consumers_of_a_forgotten_group_lose_their_claim(engine: MessagingEngine) -> None:
     """Their acknowledgement is refused, nothing comes back through it, and the name begins anew."""
     await fill(engine, b"1", b"2")
-    consumer = engine.consumer("t", group="g")
+    consumer, other = engine.consumer("t", group="g"), engine.consumer("t", group="g")
     received = await consumer.receive(limit=1)
     await engine.forget("t", group="g")
+    assert await other.receive() == ()
     (state,) = await engine.topics()
     assert state.groups == ()
     with pytest.raises(ClaimLost, match="the group g reads t through another consumer"):
         await consumer.acknowledge(received[0])
-    assert datas(await consumer.receive()) == [b"1", b"2"]
+    assert datas(await other.receive()) == [b"1", b"2"]
+    assert await consumer.receive() == ()
 
 
 async def test_forgetting_what_there_is_not_is_nothing(engine: MessagingEngine) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "MessagingUnavailable",
     "Overloaded",
     "Reentered",
+    "SlotMoved",
     "StorageError",
     "StoreUnavailable",
     "WorkCut",
@@ -213,3 +214,15 @@ class LeaseLost(CoordinationError):  # noqa: N818 - the field's term
         self.name = name
         self.epoch = epoch
         super().__init__(f"lease {name!r} of epoch {epoch} is over")
+
+
+class SlotMoved(AstraError):  # noqa: N818 - what happened, not a fault
+    """This process does not own `slot`, or no longer: nothing was written. Whoever is `owner` takes the work.
+
+    `owner` is None while nobody is known to be, and this process itself while it is about to take the slot.
+    """
+
+    def __init__(self, slot: int, owner: str | None) -> None:
+        self.slot = slot
+        self.owner = owner
+        super().__init__(f"slot {slot} is not owned here but by {owner or 'nobody yet'}")

@@ -153,7 +153,7 @@ class SqliteCoordination:
             version = self._version()
             view, over = await self._look()
             while view.revision == after and self._version() == version and self._now() < min(over, end):
-                await self._clock.sleep(self._poll)
+                await self._clock.sleep(min(self._poll, max(0.0, end - self._now())))
             if view.revision != after or self._now() >= end:
                 return view
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from astra_core.errors import CoordinationError, LeaseLost
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from astra_core.coordination.leases import Lease
 
 __all__ = ["MARGIN", "Tenure"]
+
+_log = logging.getLogger("astra.coordination")
 
 MARGIN = 0.1
 """The share of a lease's ttl, at its end, in which its holder already stops."""
@@ -85,6 +88,9 @@ class Tenure:
             except LeaseLost:
                 return
             except CoordinationError:
+                pause = self.lease.ttl / 20
+            except Exception:
+                _log.exception("the lease %s could not be renewed", self.name)
                 pause = self.lease.ttl / 20
             else:
                 pause = self.lease.ttl / 3

@@ -8,7 +8,7 @@ from astra_core.events.breaker import (
     BreakerRamping,
     CallRejected,
 )
-from astra_core.events.coordination import LeaseEnded, LeaseTaken, WorkFailed
+from astra_core.events.coordination import LeaseEnded, LeaseTaken, MembersChanged, SlotHandedOver, WorkFailed
 from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
@@ -41,6 +41,7 @@ __all__ = [
     "LimitChanged",
     "Listener",
     "Listeners",
+    "MembersChanged",
     "MessagesTrimmed",
     "MessagingCalled",
     "PoolWaited",
@@ -49,6 +50,7 @@ __all__ = [
     "SettingsRefused",
     "SettingsReloaded",
     "SettingsUnchanged",
+    "SlotHandedOver",
     "StepConflicted",
     "StoreCalled",
     "TaskDeadLettered",

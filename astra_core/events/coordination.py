@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LeaseEnded", "LeaseTaken", "WorkFailed"]
+__all__ = ["LeaseEnded", "LeaseTaken", "MembersChanged", "SlotHandedOver", "WorkFailed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,20 @@ class WorkFailed:
 
     name: str
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """There are `members` from now on, this process among them or not; `revision` is the number of their list."""
+
+    revision: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHandedOver:
+    """The slot `slot` was `taken` or `given`, `seconds` after the list of members that asked for it was seen."""
+
+    slot: int
+    side: Literal["given", "taken"]
+    seconds: float

@@ -3,6 +3,7 @@
 from astra_core.workflow.course import Fired, Step, advance, beginning
 from astra_core.workflow.definition import Workflow
 from astra_core.workflow.entries import BEGIN, TIMER, Entry, Kept, Notice, Occurrence
+from astra_core.workflow.fences import FENCES, Fence, take_fence
 from astra_core.workflow.instance import Instance, Result, UnknownInstance
 from astra_core.workflow.keeper import Keeper, Loaded, RecordKeeper
 from astra_core.workflow.replaying import Replayed, replayed
@@ -10,8 +11,10 @@ from astra_core.workflow.runner import Runner
 
 __all__ = [
     "BEGIN",
+    "FENCES",
     "TIMER",
     "Entry",
+    "Fence",
     "Fired",
     "Instance",
     "Keeper",
@@ -29,4 +32,5 @@ __all__ = [
     "advance",
     "beginning",
     "replayed",
+    "take_fence",
 ]

@@ -1,0 +1,296 @@
+"""Owners of slots: they agree on who has which, hand over in good order, and refuse what is not theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astra_core.coordination import MemoryCoordination
+from astra_core.errors import CommitConflict, SlotMoved, StoreUnavailable
+from astra_core.events import MembersChanged, SlotHandedOver
+from astra_core.storage import Append, Collection, Insert, MemoryStore, Query
+from astra_core.testing import FakeClock
+from astra_core.workflow import FENCES
+from astra_core.workflow.slots import SLOTS, SlotMap, SlotOwner, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from astra_core.coordination import Lease, View
+    from astra_core.storage import Write
+
+TTL = 9.0
+DRAIN = 4.0
+KEYS = [f"key {number}" for number in range(300)]
+
+
+class Fragile(MemoryStore):
+    """A store that can be away."""
+
+    away = False
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
+        """Commit, unless away."""
+        if self.away:
+            raise StoreUnavailable("it is away")
+        return await super().commit(writes)
+
+
+class Wire(MemoryCoordination):
+    """One owner's way to the list of members, which can be cut: then it hears nothing, and nobody hears of it."""
+
+    def __init__(self, members: MemoryCoordination) -> None:
+        super().__init__()
+        self.members = members
+        self.whole = asyncio.Event()
+        self.whole.set()
+
+    async def join(self, name: str, *, ttl: float, data: str = "") -> Lease | None:
+        """Join over there."""
+        await self.whole.wait()
+        return await self.members.join(name, ttl=ttl, data=data)
+
+    async def beat(self, lease: Lease) -> Lease:
+        """Beat over there."""
+        await self.whole.wait()
+        return await self.members.beat(lease)
+
+    async def leave(self, lease: Lease) -> None:
+        """Leave over there."""
+        await self.whole.wait()
+        await self.members.leave(lease)
+
+    async def view(self) -> View:
+        """Look over there."""
+        await self.whole.wait()
+        return await self.members.view()
+
+    async def changed(self, after: int, *, wait: float) -> View:
+        """Wait over there."""
+        await self.whole.wait()
+        return await self.members.changed(after, wait=wait)
+
+
+class Nodes:
+    """Owners as tasks, over one store and one list of members."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.members = MemoryCoordination(clock=self.clock, poll=0.05)
+        self.store = Fragile(collections=[FENCES, Collection(name="things")])
+        self.owners: dict[str, SlotOwner] = {}
+        self.wires: dict[str, Wire] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.events: list[object] = []
+
+    async def start(self, *names: str) -> None:
+        """Let owners join, and wait until the slots lie still."""
+        for name in names:
+            self.wires[name] = Wire(self.members)
+            self.owners[name] = SlotOwner(
+                name,
+                members=self.wires[name],
+                store=self.store,
+                ttl=TTL,
+                drain=DRAIN,
+                data=f"address of {name}",
+                clock=self.clock,
+                random=Random(1),
+                listeners=self.events.append,
+            )
+            self.tasks[name] = asyncio.create_task(self.owners[name].run())
+        await self.clock.run_for(1.0)
+
+    async def stop(self, name: str) -> None:
+        """Cancel an owner; it has as much time as it needs."""
+        self.tasks[name].cancel()
+        while not self.tasks[name].done():
+            await self.clock.run_for(0.1)
+        del self.owners[name]
+
+    async def kill(self, name: str) -> None:
+        """Let nothing of this owner run any more, and nothing of it be given back."""
+        self.wires[name].whole.clear()
+        self.store.away = True
+        for _ in range(2):
+            self.tasks[name].cancel()
+            await self.clock.run_for(0.0)
+        self.store.away = False
+        assert self.tasks[name].done()
+        del self.owners[name]
+
+    def of(self, key: str) -> list[str]:
+        """Who says that the key's slot is its own."""
+        found = []
+        for name, owner in self.owners.items():
+            try:
+                with owner.slot(key):
+                    found.append(name)
+            except SlotMoved:
+                continue
+        return found
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[Nodes]:
+    """No owner yet."""
+    made = Nodes()
+    async with made.members, made.store:
+        yield made
+        for name in list(made.owners):
+            await made.stop(name)
+
+
+async def test_every_slot_has_the_owner_that_the_map_says(nodes: Nodes) -> None:
+    """Three owners have all slots between them, and each knows where to send what is another's."""
+    await nodes.start("a", "b", "c")
+    ours = SlotMap("abc")
+    assert [nodes.of(key) for key in KEYS] == [[ours.owner_of(key)] for key in KEYS]
+    assert sum(owner.owned for owner in nodes.owners.values()) == SLOTS
+    assert all(owner.settled for owner in nodes.owners.values())
+    member = nodes.owners["a"].owner_of(KEYS[0])
+    assert member is not None
+    assert (member.name, member.data) == (ours.owner_of(KEYS[0]), f"address of {member.name}")
+
+
+async def test_one_that_joins_gets_its_slots_and_nobody_elses_move(nodes: Nodes) -> None:
+    """Only what the newcomer wins changes hands; the fences of all other slots stay as they are."""
+    await nodes.start("a", "b")
+    before = {key: (await nodes.store.get("fences", f"slot {slot_of(key)}")) for key in KEYS}
+    await nodes.start("c")
+    ours = SlotMap("abc")
+    assert [nodes.of(key) for key in KEYS] == [[ours.owner_of(key)] for key in KEYS]
+    for key in KEYS:
+        moved = await nodes.store.get("fences", f"slot {slot_of(key)}") != before[key]
+        assert moved == (ours.owner_of(key) == "c")
+
+
+async def test_one_that_leaves_hands_over_at_once(nodes: Nodes) -> None:
+    """Nobody waits for the end of its membership."""
+    await nodes.start("a", "b")
+    await nodes.stop("a")
+    await nodes.clock.run_for(0.5)
+    assert nodes.owners["b"].owned == SLOTS
+
+
+async def test_one_that_dies_is_replaced_when_its_membership_ends(nodes: Nodes) -> None:
+    """Not before, and then under fences that refuse whatever the dead one left on its way to the store."""
+    await nodes.start("a", "b")
+    key = next(key for key in KEYS if nodes.of(key) == ["a"])
+    with nodes.owners["a"].slot(key) as old:
+        await nodes.kill("a")
+    await nodes.clock.run_for(TTL - 2.0)
+    assert nodes.of(key) == []
+    await nodes.clock.run_for(2.5)
+    assert nodes.of(key) == ["b"]
+    with pytest.raises(CommitConflict) as caught:
+        await nodes.store.commit([old.require, Append(stream="s", key=key, data=b"late")])
+    assert old.refused(caught.value)
+
+
+async def test_one_that_nobody_hears_of_stops_before_its_slots_are_taken(nodes: Nodes) -> None:
+    """At every moment a slot has at most one owner that believes in it, and when the wire is whole it has its own."""
+    await nodes.start("a", "b")
+    key = next(key for key in KEYS if nodes.of(key) == ["a"])
+    nodes.wires["a"].whole.clear()
+    said = []
+    for _ in range(120):
+        await nodes.clock.run_for(0.1)
+        said.append(tuple(nodes.of(key)))
+    assert list(dict.fromkeys(said)) == [("a",), (), ("b",)]
+    nodes.wires["a"].whole.set()
+    await nodes.clock.run_for(2.0)
+    assert nodes.of(key) == ["a"]
+
+
+async def test_work_that_runs_is_waited_for(nodes: Nodes) -> None:
+    """The slot takes no more work at once, and goes to its new owner when the last piece has ended."""
+    await nodes.start("a")
+    key = next(key for key in KEYS if SlotMap("ab").owner_of(key) == "b")
+    with nodes.owners["a"].slot(key) as fence:
+        await nodes.start("b")
+        assert nodes.of(key) == []
+        await nodes.store.commit([fence.require, Append(stream="s", key=key, data=b"in time")])
+    await nodes.clock.run_for(0.2)
+    assert nodes.of(key) == ["b"]
+
+
+async def test_work_that_does_not_end_is_fenced(nodes: Nodes) -> None:
+    """After the drain time the slot moves without it, and what it commits then is refused, as a slot that moved."""
+    await nodes.start("a")
+    key = next(key for key in KEYS if SlotMap("ab").owner_of(key) == "b")
+    with pytest.raises(SlotMoved) as caught, nodes.owners["a"].slot(key) as fence:  # noqa: PT012
+        await nodes.start("b")
+        await nodes.clock.run_for(DRAIN)
+        assert nodes.of(key) == ["b"]
+        await nodes.store.commit([fence.require, Append(stream="s", key=key, data=b"too late")])
+    assert (caught.value.slot, caught.value.owner) == (slot_of(key), "b")
+    assert await nodes.store.events("s", key) == ()
+
+
+async def test_a_conflict_that_is_not_the_fences_passes(nodes: Nodes) -> None:
+    """What the work itself got wrong reaches it as it is."""
+    await nodes.start("a")
+    insert = Insert(collection="things", key="k", value=b"")
+    await nodes.store.commit([insert])
+    with pytest.raises(CommitConflict), nodes.owners["a"].slot("k") as fence:
+        await nodes.store.commit([fence.require, insert])
+    assert nodes.of("k") == ["a"]
+
+
+async def test_an_owner_that_stood_still_owns_nothing_until_it_joined_again(nodes: Nodes) -> None:
+    """It refuses work by the clock alone, and then takes its slots anew, under new fences."""
+    await nodes.start("a")
+    with nodes.owners["a"].slot("k") as before:
+        pass
+    nodes.clock.advance(2 * TTL)
+    assert nodes.of("k") == []
+    assert nodes.owners["a"].owned == 0
+    await nodes.clock.run_for(2.0)
+    with nodes.owners["a"].slot("k") as after:
+        assert after.epoch > before.epoch
+
+
+async def test_slots_wait_for_a_store_that_is_away(nodes: Nodes) -> None:
+    """Nothing moves meanwhile, and all of it afterwards."""
+    await nodes.start("a")
+    nodes.store.away = True
+    await nodes.start("b")
+    assert nodes.owners["b"].owned == 0
+    nodes.store.away = False
+    await nodes.clock.run_for(1.0)
+    assert nodes.owners["a"].settled
+    assert nodes.owners["b"].settled
+
+
+async def test_a_list_of_members_that_begins_anew_finds_every_slot_again(nodes: Nodes) -> None:
+    """Fences that say they are held by a life of the same name and number, which never took them, hold up nobody."""
+    await nodes.start("a", "b", "c")
+    lives = {member.name: member.epoch for member in nodes.owners["a"].view.members}
+    for name in ("a", "b", "c"):
+        await nodes.kill(name)
+    assert b'"held":true' in (await nodes.store.find(Query(collection="fences", index="slot"))).records[0].value
+    async with MemoryCoordination(clock=nodes.clock) as anew:
+        nodes.members = anew
+        await nodes.start("d", "e", "c")
+        assert nodes.owners["c"].view.has("c", lives["c"])
+        assert sum(owner.owned for owner in nodes.owners.values()) == SLOTS
+        for name in ("c", "d", "e"):
+            await nodes.stop(name)
+
+
+async def test_what_moves_is_told(nodes: Nodes) -> None:
+    """Members as they change, and each slot that was given or taken, with the time it took."""
+    await nodes.start("a")
+    assert MembersChanged(1, 1) in nodes.events
+    taken = [event for event in nodes.events if isinstance(event, SlotHandedOver)]
+    assert ([event.slot for event in taken], {event.side for event in taken}) == (list(range(SLOTS)), {"taken"})
+    nodes.events.clear()
+    await nodes.start("b")
+    moved = [event for event in nodes.events if isinstance(event, SlotHandedOver)]
+    given = {event.slot for event in moved if event.side == "given"}
+    assert given == {event.slot for event in moved if event.side == "taken"} == SlotMap("ab").slots_of("b")
+    assert all(0.0 <= event.seconds < 1.0 for event in moved)

@@ -19,10 +19,13 @@ __all__ = ["document"]
 _REF = "#/components/schemas/{name}"
 _PROBLEM = "application/problem+json"
 _ADMIN = "admin"
+_EDGE = (429, 503, 504)
+"""What the middleware before every operation may answer: too many at once, no room, no time."""
 _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": "Bearer."},
     409: {"Retry-After": "Seconds; present while a request with the same Idempotency-Key is being carried out."},
     412: {"ETag": "The version that the link stands at."},
+    429: {"Retry-After": "Seconds; this connection has too many requests under way."},
     503: {"Retry-After": "Seconds after which a further try makes sense."},
 }
 
@@ -56,7 +59,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "responses": {
             **{str(status): _answer(operation, status) for status in operation.answers},
-            **{str(status): _problem(status) for status in operation.problems},
+            **{str(status): _problem(status) for status in _problems(operation)},
         },
     }
     if operation.admin:
@@ -68,6 +71,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         content = {media: {"schema": schema} for media in operation.media}
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _problems(operation: Operation) -> list[int]:
+    return sorted({*operation.problems, *_EDGE} - set(operation.answers))
 
 
 def _answer(operation: Operation, status: int) -> dict[str, Any]:

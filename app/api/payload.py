@@ -23,6 +23,7 @@ __all__ = ["BodyLimits", "decode", "read_json"]
 T = TypeVar("T")
 
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_TIMES = frozenset({"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"})
 _MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
 
 
@@ -93,6 +94,8 @@ def validation_problem(error: msgspec.ValidationError) -> Problem:
         pointer = f"{pointer}/{_escape(member[1])}"
         known = "unknown" in detail
         detail = "is not a member of this object; leave it out" if known else "is missing; it is required"
+    elif detail in _TIMES:
+        detail = "must be an RFC 3339 time with an offset, such as 2030-12-31T23:59:59Z"
     return Problem(
         status=422,
         type="urn:astra:problem:invalid-link",

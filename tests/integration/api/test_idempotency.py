@@ -53,6 +53,15 @@ async def test_a_repeated_request_has_the_first_answer(service: Served, path: st
     assert await links(service) == made
 
 
+async def test_a_repetition_to_another_host_has_the_first_hosts_answer(service: Served) -> None:
+    """The host is no part of the payload: a client whose name for us changed meanwhile still gets what it lost."""
+    first = await post(service, LINK, "key")
+    headers = {"content-type": "application/json", "idempotency-key": "key", "host": "127.0.0.1:8080"}
+    again = await service.http.post("/v1/links", content=LINK, headers=headers)
+    assert again.content == first.content
+    assert again.json()["short_url"].startswith("http://localhost/")
+
+
 @pytest.mark.parametrize(("path", "body", "status"), CALLS)
 async def test_another_payload_is_refused(service: Served, path: str, body: bytes, status: int) -> None:
     """422 for a body that differs in a byte, or the same body to the other call."""

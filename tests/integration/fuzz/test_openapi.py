@@ -141,3 +141,12 @@ def test_the_document_is_openapi() -> None:
     schema.validate()
     names = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
     assert len(names) == len(set(names))
+
+
+def test_what_the_edge_may_answer_is_described_everywhere() -> None:
+    """Too many at once, no room and no time can meet any request, and say when to come again where that is known."""
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            answers = operation["responses"]
+            assert {"429", "503", "504"} <= set(answers)
+            assert "Retry-After" in answers["429"]["headers"]

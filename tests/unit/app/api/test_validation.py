@@ -12,6 +12,7 @@ from app.api.problems import RequestRefused
 NEW: msgspec.json.Decoder[Any] = msgspec.json.Decoder(NewLink)
 PATCH: msgspec.json.Decoder[Any] = msgspec.json.Decoder(LinkPatch)
 BATCH: msgspec.json.Decoder[Any] = msgspec.json.Decoder(RawBatch)
+TIME = "must be an RFC 3339 time with an offset, such as 2030-12-31T23:59:59Z"
 URL = b'{"url":"https://a.example",'
 
 
@@ -33,7 +34,8 @@ def refusal(decoder: msgspec.json.Decoder[Any], body: bytes) -> RequestRefused:
         (NEW, URL + b'"tags":["a",1]}', "/tags/1", "expected `str`, got `int`"),
         (NEW, URL + b'"max_visits":0}', "/max_visits", "expected `int` >= 1"),
         (NEW, URL + b'"max_visits":1.5}', "/max_visits", "expected `int | null`, got `float`"),
-        (NEW, URL + b'"starts_at":"tomorrow"}', "/starts_at", "invalid RFC3339 encoded datetime"),
+        (NEW, URL + b'"starts_at":"tomorrow"}', "/starts_at", TIME),
+        (NEW, URL + b'"starts_at":"2030-12-31T23:59:59"}', "/starts_at", TIME),
         (NEW, URL + b'"forward_query":null}', "/forward_query", "expected `bool`, got `null`"),
         (PATCH, b'{"url":null}', "/url", None),
         (PATCH, b'{"code":"abc"}', "/code", "is not a member of this object; leave it out"),

@@ -57,7 +57,7 @@ START_UP = {AstraError, ConfigError, astra_core.errors.DefinitionError, astra_co
 START_UP |= {app.codes.errors.CodeKeyMismatch}
 MISTAKES = {Reentered}
 """Those of a program: a 500 is what they are."""
-BESIDE = (astra_core.errors.MessagingError, astra_core.errors.CoordinationError)
+BESIDE = (astra_core.errors.MessagingError, astra_core.errors.CoordinationError, astra_core.errors.SlotMoved)
 """Those of engines that no request calls: what works beside the requests meets them."""
 
 

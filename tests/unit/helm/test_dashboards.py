@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.unit.helm.queries import EXPORTED, problems_of, selectors
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "helm" / "astra" / "dashboards"
 FILES = sorted(FOLDER.glob("*.json"))
+LINTER = shutil.which("dashboard-linter")
 
 
 def built() -> dict[str, str]:
@@ -76,6 +79,15 @@ def test_the_rules_of_the_linter_hold(file: Path) -> None:
             assert text.count('job=~"$job"') == text.count('instance=~"$instance"') == len(selectors(text))
             assert text.count("rate(") == text.count("[$__rate_interval]")  # target-rate-interval-rule
             assert " by (instance" not in text  # target-counter-agg-rule: sums over instances
+
+
+@pytest.mark.skipif(LINTER is None, reason="dashboard-linter is not installed (go install github.com/grafana/…)")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_linter_itself_agrees(file: Path) -> None:
+    """Not one of its rules is broken, at its strictest."""
+    assert LINTER is not None
+    done = subprocess.run([LINTER, "lint", "--strict", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

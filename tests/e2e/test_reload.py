@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import itertools
+import json
 import os
 import signal
 import statistics
@@ -326,6 +328,45 @@ async def test_sighup_reloads(launch: Launcher, tmp_path: Path, to: str) -> None
     assert len(process.workers()) == 2
     process.signal(signal.SIGTERM)
     assert process.code() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("server", "restarts"),
+    [("uvicorn", False), ("uvicorn --workers 2", True), ("hypercorn --workers 2", True), ("hypercorn -w 0", False)],
+)
+def test_sighup_under_the_bare_commands_is_what_the_docs_say(
+    launch: Launcher, tmp_path: Path, server: str, restarts: bool
+) -> None:
+    """A single process reads its settings again; a server's own parent restarts its workers, which then read them."""
+    (tmp_path / "settings").mkdir()
+    file = tmp_path / "settings" / "staging.yaml"
+    file.write_text("cache: {ttl: 6s}\n")
+    environ = {
+        "ASTRA_ENV": "staging",
+        "ASTRA_SETTINGS": str(tmp_path / "settings"),
+        **Data(tmp_path).environ(METRICS__FOLDER=str(tmp_path / "metrics"), RELOAD__WATCH="false"),
+    }
+    process = launch.bare(server, env=environ).ready()
+    count = 2 if restarts else 0
+    process.until("workers", lambda: len(process.workers()) == count)
+    pids, first = process.workers(), _settings_of(process)
+    file.write_text("cache: {ttl: 7s}\n")
+    process.signal(signal.SIGHUP)
+    process.until("others", lambda: len(process.workers() - pids) == count)
+    process.until("read", lambda: _settings_of(process)["checksum"] not in {"", first["checksum"]})
+    assert _settings_of(process)["version"] == (1 if restarts else 2)
+    assert process.popen.poll() is None
+
+
+def _settings_of(process: Process) -> dict[str, Any]:
+    """Return what `/readyz` says of the settings; nothing while nobody answers."""
+    try:
+        shown: dict[str, Any] = json.loads(process.get("/readyz")[1])["dependencies"]["settings"]
+    except (OSError, http.client.HTTPException):
+        return {"checksum": "", "version": 0}
+    return shown
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def document() -> str:
 
 def diff(options: argparse.Namespace) -> None:
     """Print what two environments do not agree on."""
-    old, new = (_alone(name) for name in (options.old, options.new))
+    old, new = _each(options.old, options.new)
     found = list(differences(old.settings, new.settings))
     if not found:
         print(f"{options.old} and {options.new} do not differ")
@@ -84,6 +84,15 @@ def diff(options: argparse.Namespace) -> None:
         print(f"{row.key:<{key}}  {row.old} -> {row.new}  # {'hot' if row.hot else 'restart'}")
 
 
-def _alone(environment: str) -> Loaded[Any]:
-    """Load an environment beside the variables of this one; what it must hold to be served it need not hold here."""
-    return load_settings(os.environ, environment=environment, checks=False)
+def _each(*environments: str) -> list[Loaded[Any]]:
+    """Load environments beside the variables of this one; what they must hold to be served they need not hold here."""
+    loaded: list[Loaded[Any]] = []
+    problems: list[str] = []
+    for name in environments:
+        try:
+            loaded.append(load_settings(os.environ, environment=name, checks=False))
+        except ConfigError as error:
+            problems += (problem for problem in error.problems if problem not in problems)
+    if problems:
+        raise ConfigError(problems)
+    return loaded

@@ -19,7 +19,7 @@ __all__ = ["Difference", "Effective", "differences", "effective"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effective:
-    """One key: its value as an operator would write it (a secret as `***`), and its origin."""
+    """One key: its value as an operator would write it (a secret as `***`), and its origin, with the line."""
 
     key: str
     value: str
@@ -40,7 +40,7 @@ def effective(loaded: Loaded[Any]) -> Iterator[Effective]:
     """Yield every key of `loaded`, in the order of its schema."""
     for key in keys_of(type(loaded.settings)):
         value = key.show(value_at(loaded.settings, key.path))
-        yield Effective(key=key.name, value=value, origin=loaded.origins[key.name])
+        yield Effective(key=key.name, value=value, origin=loaded.where(key.name))
 
 
 def differences(old: Section, new: Section) -> Iterator[Difference]:

@@ -90,7 +90,7 @@ class Reloader(Generic[T]):
         candidate, pending = hold_back(found, self.loaded)
         if pending and self.restart_keys == "refuse":
             raise ConfigError(
-                [f"{name} ({found.origins[name]}): needs a restart; put the old value back" for name in pending]
+                [f"{name} ({found.where(name)}): needs a restart; put the old value back" for name in pending]
             )
         return candidate, pending
 

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from astra_core.config.units import Secret
 from astra_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from astra_core.config.sources import Entry, Layer, Source
 
@@ -29,18 +29,27 @@ _MEASURES = frozenset({"duration", "size", "integer", "number"})
 """Kinds of keys whose values may stand in a message whatever they are."""
 
 
+def _nowhere(name: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loaded(Generic[T]):
     """Settings that passed every check, and where they came from.
 
     `checksum` is equal in two processes exactly when every effective value is. `origins` gives for each key `default`,
-    the path of a file, or the name of a variable.
+    the path of a file, or the name of a variable; `line` the line in it, `:12`, "" where there is none, for messages.
     """
 
     settings: T
     checksum: str
     environment: str
     origins: Mapping[str, str]
+    line: Callable[[str], str] = field(default=_nowhere, compare=False, repr=False)
+
+    def where(self, name: str) -> str:
+        """Return where the value of the key `name` was written, with its line where that is known."""
+        return self.origins[name] + self.line(name)
 
 
 def resolve(schema: type[T], sources: Sequence[Source], *, environment: str, checks: bool = True) -> Loaded[T]:
@@ -68,6 +77,7 @@ def resolve(schema: type[T], sources: Sequence[Source], *, environment: str, che
         origins=MappingProxyType(
             {key.name: candidate.origins.get(path, DEFAULT) for path, key in candidate.keys.items()}
         ),
+        line=candidate.line,
     )
 
 
@@ -107,6 +117,7 @@ def hold_back(new: Loaded[T], old: Loaded[T]) -> tuple[Loaded[T], tuple[str, ...
         checksum=_checksum(keys, values),
         environment=new.environment,
         origins=MappingProxyType(origins),
+        line=lambda name: (old if name in pending else new).line(name),
     )
     return loaded, pending
 
@@ -180,13 +191,18 @@ class _Candidate(Generic[T]):
         bad = {".".join(path) for path in self.bad}
         for problem in _check(settings, "", environment) if checks else ():
             if bad.isdisjoint((problem.key, *problem.others)):
-                path = tuple(problem.key.split("."))
-                self.problems.append(f"{problem.key} ({self._where(path)}): {problem.text}{self._compared(problem)}")
+                where = self._where(problem.key)
+                self.problems.append(f"{problem.key} ({where}): {problem.text}{self._compared(problem)}")
         return None if self.problems else settings
 
-    def _where(self, path: Path) -> str:
+    def line(self, name: str) -> str:
+        """Return the line of the key `name` where its value comes from, `:12`; looked for when it is asked for."""
+        path = tuple(name.split("."))
         layer = self.layers.get(path)
-        return DEFAULT if layer is None else f"{_printable(self.origins[path])}{layer.place(path)}"
+        return "" if layer is None else layer.place(path)
+
+    def _where(self, name: str) -> str:
+        return _printable(self.origins.get(tuple(name.split(".")), DEFAULT)) + self.line(name)
 
     def _compared(self, problem: Problem) -> str:
         """Say what is compared with what, where each is a measure: whoever reads it sees which of them to change."""
@@ -194,8 +210,7 @@ class _Candidate(Generic[T]):
         if not problem.others or not all(shown):
             return ""
         others = (
-            f"{name} is {value} ({self._where(tuple(name.split('.')))})"
-            for name, value in zip(problem.others, shown[1:], strict=True)
+            f"{name} is {value} ({self._where(name)})" for name, value in zip(problem.others, shown[1:], strict=True)
         )
         return f"; it is {shown[0]}, {', '.join(others)}"
 

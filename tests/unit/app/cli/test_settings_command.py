@@ -44,10 +44,10 @@ def test_show_prints_each_value_with_its_origin_and_no_secret(folder: Path) -> N
     done = run("show", folder=folder, ASTRA_CACHE__ENTRIES="5")
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line.split()[0]: line.split("  ", 1)[1].split() for line in done.stdout.splitlines()[1:]}
-    assert rows["cache.ttl"] == ["7s", "#", f"{folder}/development.yaml"]
+    assert rows["cache.ttl"] == ["7s", "#", f"{folder}/development.yaml:1"]
     assert rows["cache.entries"] == ["5", "#", "ASTRA_CACHE__ENTRIES"]
     assert rows["cache.max_age"] == ["0s", "#", "default"]
-    assert rows["codes.key"] == ["***", "#", f"{folder}/.secrets.yaml"]
+    assert rows["codes.key"] == ["***", "#", f"{folder}/.secrets.yaml:1"]
     assert "abab" not in done.stdout
 
 
@@ -56,7 +56,7 @@ def test_show_as_json_is_for_programs(folder: Path) -> None:
     shown = json.loads(run("show", "--json", folder=folder).stdout)
     assert shown["environment"] == "development"
     assert len(shown["checksum"]) == 16
-    assert shown["settings"]["cache.ttl"] == {"value": "7s", "origin": f"{folder}/development.yaml"}
+    assert shown["settings"]["cache.ttl"] == {"value": "7s", "origin": f"{folder}/development.yaml:1"}
     assert shown["settings"]["codes.key"]["value"] == "***"
 
 
@@ -93,6 +93,20 @@ def test_diff_tells_what_two_environments_do_not_agree_on() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "server.workers  1 -> 2  # restart" in done.stdout
     assert run("diff", "test", "test").stdout == "test and test do not differ\n"
+
+
+def test_diff_names_what_is_wrong_in_either(tmp_path: Path) -> None:
+    """Both environments are looked at before it ends, and what they share is said once."""
+    (tmp_path / "default.yaml").write_text("cache: {ttl: soon}\n")
+    (tmp_path / "one.yaml").write_text("server: {prot: 1}\n")
+    (tmp_path / "two.yaml").write_text("log:\n  levle: info\n")
+    done = run("diff", "one", "two", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.split("): ")[0] + ")" for line in done.stderr.splitlines()] == [
+        f"astra: settings: cache.ttl ({tmp_path}/default.yaml:1)",
+        f"astra: settings: server.prot ({tmp_path}/one.yaml:1)",
+        f"astra: settings: log.levle ({tmp_path}/two.yaml:2)",
+    ]
 
 
 def test_the_schema_in_the_docs_is_current() -> None:

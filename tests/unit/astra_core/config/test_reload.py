@@ -25,7 +25,8 @@ class Given:
 
     def read(self) -> Layer:
         """Say it."""
-        return Layer(entries=(Entry(path=("web",), value=self.web, origin="given"),))
+        entries = (Entry(path=("web",), value=self.web, origin="given"),)
+        return Layer(entries=entries, place=lambda path: f":{len(path)}")
 
 
 class World:
@@ -130,11 +131,11 @@ async def test_settings_that_did_not_change_keep_their_version() -> None:
 
 
 async def test_a_key_that_needs_a_restart_is_refused_by_its_name() -> None:
-    """With it, the rest of the candidate."""
+    """With the place where it stands; the rest of the candidate stays out with it."""
     world = World(port=8080, patience=1)
     world.source.web = {"port": 9090, "patience": 2}
     assert not await world.reloader.reload("files")
-    assert world.reloader.problems == ("web.port (given): needs a restart; put the old value back",)
+    assert world.reloader.problems == ("web.port (given:2): needs a restart; put the old value back",)
     assert world.reloader.loaded.settings.web.patience == 1.0
 
 
@@ -146,7 +147,7 @@ async def test_a_key_that_needs_a_restart_may_wait_for_it() -> None:
     web = world.reloader.loaded.settings.web
     assert (web.port, web.patience) == (8080, 2.0)
     assert list(world.reloader.pending) == ["web.port"]
-    assert world.reloader.loaded.origins["web.port"] == "given"
+    assert world.reloader.loaded.where("web.port") == "given:2"
     world.source.web = {"port": 9090, "patience": 2, "on": False}
     assert await world.reloader.reload("files")
     assert world.told[-1] == SettingsUnchanged("files", world.reloader.loaded.checksum, ("web.port",))

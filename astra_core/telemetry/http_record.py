@@ -53,7 +53,7 @@ def derived(records: Records, exemplars: Mapping[tuple[str, ...], Mapping[int, E
 
 def _durations(records: Records, exemplars: Mapping[tuple[str, ...], Mapping[int, Exemplar]]) -> Iterator[Metric]:
     shown: dict[tuple[str, ...], dict[int, Exemplar]] = {}
-    for labels, found in exemplars.items():
+    for labels, found in tuple(exemplars.items()):
         shown.setdefault(labels[:2], {}).update(found)
     duration = _metric(names.HTTP_DURATION)
     for labels, sums in sorted(_summed(records, 2).items()):

@@ -94,13 +94,13 @@ class WorkerFile:
 
     def publish(self, table: Table) -> None:
         """Store every figure of `table`; series that are new are appended. Raises `OSError` when the disk is full."""
-        mapped, values = self._map, table.values
+        values, known = table.values, tuple(table.series)  # another thread may bind one more meanwhile
         self._begin()
         try:
-            for series in table.series[len(self._places) :]:
+            for series in known[len(self._places) :]:
                 self._append(json.dumps([series.family.name, series.family.kind, series.labels]), series.width)
             mapped = self._map
-            for series, place in zip(table.series, self._places, strict=True):
+            for series, place in zip(known, self._places, strict=True):
                 _doubles(series.width).pack_into(mapped, place, *values[series.at : series.at + series.width])
         finally:
             self._finish()

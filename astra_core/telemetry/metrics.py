@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -75,6 +76,7 @@ class Metrics:
         self._file: WorkerFile | None = None
         self._renders: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
         self._collecting = False
+        self._publishing = threading.Lock()
         self.registry.register(_Ours(self))
 
     def counter(self, family: Family, *labels: str) -> Counter:
@@ -138,22 +140,26 @@ class Metrics:
             file.close()
 
     def publish(self) -> None:
-        """Show the other workers the figures of now. Call it every second or so; it takes about 1 us a series."""
-        self._look()
-        if self._file is not None:
-            try:
-                self._file.publish(self._table)
-            except OSError as error:
-                self._lose_folder(error)
+        """Show the other workers the figures of now. Call it every second or so; it takes about 1 us a series.
+
+        Threads may call it: Starlette runs a plain function, such as the instrumentator's endpoint, in one of its own.
+        """
+        with self._publishing:
+            self._look()
+            if self._file is not None:
+                try:
+                    self._file.publish(self._table)
+                except OSError as error:
+                    self._lose_folder(error)
 
     def _look(self) -> None:
         values = self._table.values
-        for series, read in self._watched.items():
+        for series, read in tuple(self._watched.items()):
             try:
                 values[series.at] = read()
             except Exception:
                 logger.exception("the figure %s%s cannot be read", series.family.name, series.labels)
-        for name, times in self._table.refused.items():
+        for name, times in tuple(self._table.refused.items()):
             values[self._table.bind(names.SERIES_REFUSED, (name,), (Kind.COUNTER,)).at] = times
 
     def _lose_folder(self, error: BaseException) -> None:

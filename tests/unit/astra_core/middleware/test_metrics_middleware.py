@@ -207,6 +207,20 @@ async def test_custom_metrics_of_the_instrumentator_go_on_working() -> None:
     assert 'own_size_bytes_count{handler="/hello/{name}",method="GET",status="2xx"} 3.0' in body.decode()
 
 
+async def test_the_endpoint_of_the_instrumentator_shows_these_metrics() -> None:
+    """Whoever has `Instrumentator().expose(app)` keeps it, over the registry of these metrics."""
+    inner = application()
+    metrics, app = await ours(inner)
+    Instrumentator(registry=metrics.registry).expose(inner)
+    await drive(app)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        page = await http.get("/metrics")
+    wanted = ("http_requests_total", frozenset({("handler", "/hello/{name}"), ("method", "GET"), ("status", "2xx")}))
+    assert page.status_code == 200
+    assert read(page.text)[wanted] == 3
+
+
 async def test_the_endpoint_answers_in_the_format_that_is_asked_for() -> None:
     """Mounted in any application."""
     metrics = Metrics(LIBRARY, clock=FakeClock())

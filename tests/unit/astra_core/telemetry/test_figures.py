@@ -415,6 +415,29 @@ def test_metrics_of_ones_own_stand_beside_and_the_registry_shows_all() -> None:
     assert text.count("mine_total 1.0") == 1
 
 
+async def test_another_thread_may_collect_while_the_loop_counts(tmp_path: Path) -> None:
+    """As Starlette runs the instrumentator's endpoint: nothing is raised, and the file holds every series once."""
+    one = metrics(tmp_path, max_series=10_000)
+    await one.open()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        loop = asyncio.get_running_loop()
+        collecting = loop.run_in_executor(None, lambda: [one.collect_now() for _ in range(60)])
+        number = 0
+        while not collecting.done():
+            one.counter(DONE, f"{number % 3_000}").inc()
+            one.publish()
+            number += 1
+            await asyncio.sleep(0)
+        await collecting
+    finally:
+        sys.setswitchinterval(interval)
+    await one.close()
+    totals, _ = Folder(tmp_path, max_series=10_000).read()
+    assert sum(figures.values[0] for figures in totals if figures.family == "done") == number
+
+
 async def test_open_metrics_is_well_formed() -> None:
     """Asked for by `Accept`, and read by the strict parser: units, `# EOF`, help once a family."""
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse

@@ -4,6 +4,7 @@ from app.api.admin import AdminGate
 from app.api.application import build_management
 from app.api.figures import MetricsApi
 from app.api.health import HealthApi
+from app.api.history import HistoryApi
 from app.api.in_force import IN_FORCE, Current, InForce
 from app.api.links import LinkApi, PageLimits
 from app.api.operations import operations
@@ -17,6 +18,7 @@ __all__ = [
     "BodyLimits",
     "Current",
     "HealthApi",
+    "HistoryApi",
     "InForce",
     "LinkApi",
     "LinkViews",

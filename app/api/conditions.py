@@ -1,4 +1,4 @@
-"""What a request asks for in its headers: only at this version (If-Match), only once (Idempotency-Key)."""
+"""What a request says in its headers: only at this version (If-Match), only once (Idempotency-Key), why (X-Reason)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import re
 from typing import TYPE_CHECKING
 
 from app.api.problems import refuse
+from app.domain import ANONYMOUS
 from app.service import Receipt
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["CALLER", "etag_of", "if_match", "receipt_of"]
+__all__ = ["CALLER", "REASON_LENGTH", "etag_of", "if_match", "reason_of", "receipt_of"]
 
-CALLER = "anonymous"
-"""Whose idempotency keys these are, until callers have names."""
+CALLER = ANONYMOUS
+"""Whose changes and idempotency keys these are, until callers have names."""
+REASON_LENGTH = 300
 
 _KEY_LENGTH = 255
 _HASHED = 512 * 1024
@@ -37,6 +39,20 @@ def if_match(request: Request) -> frozenset[int] | None:
     if not listed or tags == ["*"]:
         return None
     return frozenset(int(tag[1:-1]) for tag in tags if _OURS.fullmatch(tag))
+
+
+def reason_of(request: Request) -> str:
+    """Return why the caller makes a change, "" when none is given. A header, so that it is the same for every call."""
+    reasons: list[bytes] = [value for name, value in request.scope["headers"] if name == b"x-reason"]
+    if not reasons:
+        return ""
+    try:
+        reason = reasons[0].decode().strip()
+    except UnicodeDecodeError:
+        reason = ""
+    if len(reasons) > 1 or not 0 < len(reason) <= REASON_LENGTH or not reason.isprintable():
+        raise refuse(400, f"X-Reason: send one, of 1 to {REASON_LENGTH} printable characters in UTF-8.")
+    return reason
 
 
 async def receipt_of(request: Request, body: bytes) -> Receipt | None:

@@ -10,13 +10,13 @@ from msgspec import UNSET
 
 from app.api.answers import json_answer
 from app.api.batch import is_quick, read_batch
-from app.api.conditions import etag_of, if_match, receipt_of
+from app.api.conditions import CALLER, etag_of, if_match, reason_of, receipt_of
 from app.api.in_force import in_force
 from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink
 from app.api.payload import decode, read_json
 from app.api.problems import problem_of, refuse
 from app.api.times import to_microseconds
-from app.domain import Delete, Disable, Enable, LinkState
+from app.domain import Delete, Disable, Enable, LinkState, Restore
 from app.service import Answer, Draft, Listing
 from astra_core.asgi import Response
 from astra_core.errors import AstraError
@@ -121,7 +121,7 @@ class LinkApi:
 
     async def patch(self, request: Request) -> Response:
         """`PATCH /v1/links/{code}`."""
-        versions = if_match(request)
+        versions, why = if_match(request), reason_of(request)
         base, now = self._short_urls.base(request), in_force(request)
         body = await read_json(request, limit=now.bodies.body, arrival=self._arrival, media=PATCH_MEDIA)
         patch = decode(self._patch, body)
@@ -135,6 +135,8 @@ class LinkApi:
             rules=now.rules,
             versions=versions,
             via=self._short_urls.host(request),
+            by=CALLER,
+            why=why,
         )
         return self._link(snapshot, base)
 
@@ -148,8 +150,12 @@ class LinkApi:
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/links/{code}`."""
-        await self._manager.move(request.path_params["code"], Delete(), versions=if_match(request))
+        await self._moved(request, Delete())
         return Response(204)
+
+    async def restore(self, request: Request) -> Response:
+        """`POST /v1/links/{code}/restore`."""
+        return await self._move(request, Restore())
 
     async def index(self, request: Request) -> Response:
         """`GET /v1/links`."""
@@ -160,8 +166,11 @@ class LinkApi:
 
     async def _move(self, request: Request, event: LinkEvent) -> Response:
         base = self._short_urls.base(request)  # first: a foreign Host is refused before anything is changed
-        snapshot = await self._manager.move(request.path_params["code"], event, versions=if_match(request))
-        return self._link(snapshot, base)
+        return self._link(await self._moved(request, event), base)
+
+    async def _moved(self, request: Request, event: LinkEvent) -> Snapshot:
+        code, versions, why = request.path_params["code"], if_match(request), reason_of(request)
+        return await self._manager.move(code, event, versions=versions, by=CALLER, why=why)
 
     def _draft(self, new: NewLink, host: str) -> Draft:
         return Draft(

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.domain import LinkState
 from app.domain.rules import REDIRECT_STATUSES
+from app.service import HAPPENINGS
 
 __all__ = [
     "CODE_PATTERN",
@@ -16,6 +17,8 @@ __all__ = [
     "BatchItem",
     "BatchResult",
     "Health",
+    "HistoryEntry",
+    "HistoryItems",
     "ItemProblem",
     "LinkItems",
     "LinkPatch",
@@ -113,6 +116,26 @@ class LinkItems(Struct, frozen=True, kw_only=True):
 
     items: list[LinkView]
     next_cursor: str | None
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """One thing that happened to a link."""
+
+    number: Annotated[int, Meta(ge=1, description="Counts from 1 for each link, without gaps.")]
+    event: Annotated[str, Meta(description="What happened.", extra_json_schema={"enum": list(HAPPENINGS)})]
+    at: Moment
+    by: Annotated[str, Meta(description="Who did it: a caller, or `timer` or `limit`.", examples=["anonymous"])]
+    reason: Annotated[str | None, Meta(description="What the caller gave in X-Reason.")]
+    before: Annotated[LinkState | None, Meta(description="The state that it found; null of the first entry.")]
+    state: Annotated[LinkState, Meta(description="The state that it led to.")]
+    members: Annotated[tuple[str, ...], Meta(description="What an edit changed; never the values.")]
+
+
+class HistoryItems(Struct, frozen=True, kw_only=True):
+    """What happened to a link, oldest first; `next_after` is null on the last page."""
+
+    items: list[HistoryEntry]
+    next_after: Annotated[int | None, Meta(description="Give it as `after` for the next page.")]
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.api.conditions import REASON_LENGTH
 from app.api.links import PATCH_MEDIA
-from app.api.models import CODE_PATTERN, Batch, BatchResult, Health, LinkItems, LinkPatch, LinkView, NewLink, Readiness
+from app.api.models import (
+    CODE_PATTERN,
+    Batch,
+    BatchResult,
+    Health,
+    HistoryItems,
+    LinkItems,
+    LinkPatch,
+    LinkView,
+    NewLink,
+    Readiness,
+)
 from app.api.operation import Operation, Parameter
 from app.domain import LinkState
 from app.domain.rules import REDIRECT_STATUSES
@@ -13,6 +25,7 @@ from app.domain.rules import REDIRECT_STATUSES
 if TYPE_CHECKING:
     from app.api.figures import MetricsApi
     from app.api.health import HealthApi
+    from app.api.history import HistoryApi
     from app.api.links import LinkApi
 
 __all__ = ["operations"]
@@ -32,6 +45,19 @@ _IF_MATCH = Parameter(
     where="header",
     schema={"type": "string"},
     description="ETags, or `*`; the change is refused with 412 when the link stands at another version.",
+)
+_REASON = Parameter(
+    name="X-Reason",
+    where="header",
+    schema={"type": "string", "minLength": 1, "maxLength": REASON_LENGTH},
+    description="Why: it stands in the link's history. UTF-8.",
+)
+_CHANGE = (_CODE, _IF_MATCH, _REASON)
+_AFTER = Parameter(
+    name="after",
+    where="query",
+    schema={"type": "integer", "minimum": 0, "maximum": 2**53, "default": 0},
+    description="`next_after` of the page before.",
 )
 _FILTERS = (
     Parameter(name="cursor", where="query", schema={"type": "string"}, description="`next_cursor` of the page before."),
@@ -74,13 +100,13 @@ _REDIRECT = Operation(
 )
 
 
-def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[Operation, ...]:
+def operations(links: LinkApi, history: HistoryApi, health: HealthApi, metrics: MetricsApi) -> tuple[Operation, ...]:
     """Return the table, bound to the handlers."""
     limit = Parameter(
         name="limit",
         where="query",
         schema={"type": "integer", "minimum": 1, "maximum": links.pages.max_page, "default": links.pages.page},
-        description="Links a page.",
+        description="Items a page.",
     )
     return (
         Operation(
@@ -137,7 +163,7 @@ def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[
             media=PATCH_MEDIA,
             answers={200: LinkView},
             headers={200: _ETAG},
-            parameters=(_CODE, _IF_MATCH),
+            parameters=_CHANGE,
             problems=(*_WRITE, 404, 412),
         ),
         Operation(
@@ -145,10 +171,31 @@ def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[
             path="/v1/links/{code}",
             handler=links.delete,
             name="deleteLink",
-            summary="Delete a link for good; its code is never given out again.",
+            summary="Delete a link; its code is never given out again.",
             answers={204: None},
-            parameters=(_CODE, _IF_MATCH),
+            parameters=_CHANGE,
             problems=(*_ANY, 404, 412),
+        ),
+        Operation(
+            method="POST",
+            path="/v1/links/{code}/restore",
+            handler=links.restore,
+            name="restoreLink",
+            summary="Take back the deletion of a link; its times and limit decide what it is then.",
+            answers={200: LinkView},
+            headers={200: _ETAG},
+            parameters=_CHANGE,
+            problems=(*_ANY, 404, 409, 412),
+        ),
+        Operation(
+            method="GET",
+            path="/v1/links/{code}/history",
+            handler=history.index,
+            name="readHistory",
+            summary="What happened to a link, deleted ones included, oldest first: who, when, what and why.",
+            answers={200: HistoryItems},
+            parameters=(_CODE, _AFTER, limit),
+            problems=(*_ANY, 404, 422),
         ),
         Operation(
             method="POST",
@@ -158,7 +205,7 @@ def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[
             summary="Answer 410 on the redirect until the link is enabled again.",
             answers={200: LinkView},
             headers={200: _ETAG},
-            parameters=(_CODE, _IF_MATCH),
+            parameters=_CHANGE,
             problems=(*_ANY, 404, 409, 412),
         ),
         Operation(
@@ -169,7 +216,7 @@ def operations(links: LinkApi, health: HealthApi, metrics: MetricsApi) -> tuple[
             summary="Let a disabled link redirect again.",
             answers={200: LinkView},
             headers={200: _ETAG},
-            parameters=(_CODE, _IF_MATCH),
+            parameters=_CHANGE,
             problems=(*_ANY, 404, 409, 412),
         ),
         Operation(

@@ -1,16 +1,47 @@
 """What a link is: its record, its states, its life, and the rules for its fields. Pure: no I/O, no clock."""
 
 from app.domain.errors import InvalidLink, InvalidUrl, ReservedCode
-from app.domain.lifecycle import LIFECYCLE, Delete, Disable, Enable, Exhaust, Expire, LinkEvent, Start, apply, decide
-from app.domain.links import BaseState, Link, LinkState, due_state, state_of
+from app.domain.lifecycle import (
+    ANONYMOUS,
+    LIFE,
+    LIFECYCLE,
+    Delete,
+    Disable,
+    Edit,
+    Enable,
+    Exhaust,
+    Expire,
+    LinkEvent,
+    Restore,
+    Standing,
+    Start,
+    apply,
+    balance_after,
+    decide,
+)
+from app.domain.links import (
+    BaseState,
+    Course,
+    Link,
+    LinkState,
+    due_state,
+    first_state,
+    next_due,
+    recorded_state,
+    state_of,
+)
 from app.domain.rules import Problem, check_code, check_fields, check_times, clean_tags, is_reserved
 from app.domain.urls import normalise, own_places, readable_host
 
 __all__ = [
+    "ANONYMOUS",
+    "LIFE",
     "LIFECYCLE",
     "BaseState",
+    "Course",
     "Delete",
     "Disable",
+    "Edit",
     "Enable",
     "Exhaust",
     "Expire",
@@ -21,17 +52,23 @@ __all__ = [
     "LinkState",
     "Problem",
     "ReservedCode",
+    "Restore",
+    "Standing",
     "Start",
     "apply",
+    "balance_after",
     "check_code",
     "check_fields",
     "check_times",
     "clean_tags",
     "decide",
     "due_state",
+    "first_state",
     "is_reserved",
+    "next_due",
     "normalise",
     "own_places",
     "readable_host",
+    "recorded_state",
     "state_of",
 ]

@@ -10,7 +10,17 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-__all__ = ["BaseState", "Link", "LinkState", "due_state", "state_of"]
+__all__ = [
+    "BaseState",
+    "Course",
+    "Link",
+    "LinkState",
+    "due_state",
+    "first_state",
+    "next_due",
+    "recorded_state",
+    "state_of",
+]
 
 
 class BaseState(StrEnum):
@@ -30,6 +40,17 @@ class LinkState(StrEnum):
     EXPIRED = "expired"
     EXHAUSTED = "exhausted"
     DELETED = "deleted"
+
+
+class Course(Struct, frozen=True, kw_only=True, gc=False):
+    """Where the history of a link began and how far it has come."""
+
+    first: LinkState
+    """The state that it was made in."""
+    state: LinkState
+    """The state that its last event led to."""
+    edition: int
+    """Its version as callers know it: what timers and limits record is a version of the record alone."""
 
 
 class Link(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -55,6 +76,8 @@ class Link(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     title: str | None = None
     private: bool = False
     base: BaseState = BaseState.ACTIVE
+    course: Course | None = None
+    """None until something happens to it: then its history is what the record says of its beginning."""
 
 
 def due_state(link: Link, now: int, remaining: int | None) -> LinkState:
@@ -78,3 +101,26 @@ def state_of(link: Link, now: int, remaining: int | None) -> LinkState:
     if link.base is BaseState.DISABLED:
         return LinkState.DISABLED
     return due_state(link, now, remaining)
+
+
+def first_state(link: Link) -> LinkState:
+    """Return the state that it was made in. Of one changed before histories were kept, the state that is known."""
+    if link.course is not None:
+        return link.course.first
+    if link.base is BaseState.ACTIVE:
+        waits = link.starts_at is not None and link.starts_at > link.created_at
+        return LinkState.SCHEDULED if waits else LinkState.ACTIVE
+    return LinkState.DISABLED if link.base is BaseState.DISABLED else LinkState.DELETED
+
+
+def recorded_state(link: Link) -> LinkState:
+    """Return the state that its history leads to; times may have gone on since, which `state_of` knows."""
+    return first_state(link) if link.course is None else link.course.state
+
+
+def next_due(link: Link) -> int | None:
+    """Return when time moves it next out of the state that is recorded."""
+    state = recorded_state(link)
+    if state is LinkState.SCHEDULED:
+        return link.starts_at
+    return link.expires_at if state is LinkState.ACTIVE else None

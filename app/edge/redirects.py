@@ -15,7 +15,7 @@ from app.links.entry import (
     LIMITED,
     TIMED,
 )
-from app.links.repository import FEED, REMAINING
+from app.links.repository import EXHAUSTED, FEED, REMAINING
 from astra_core.asgi import ROUTE, TRACE, Problem, Response
 from astra_core.errors import CommitConflict
 from astra_core.storage.writes import Change, Take
@@ -145,11 +145,11 @@ class Redirects:
         return None
 
     async def _take(self, entry: Entry) -> bool:
-        """Take one visit of a limited link; its last one tells every cache that the link is used up."""
+        """Take one visit of a limited link; its last one tells every cache, and its history, that it is used up."""
         code = entry.code.decode("ascii")
-        change = Change(feed=FEED, key=code)
+        last = (Change(feed=FEED, key=code), Change(feed=EXHAUSTED, key=code))
         try:
-            (left,) = await self._store.commit([Take(counters=REMAINING, key=code, at_zero=(change,))])
+            (left,) = await self._store.commit([Take(counters=REMAINING, key=code, at_zero=last)])
         except CommitConflict:
             return False
         if left == 0:

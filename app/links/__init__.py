@@ -2,19 +2,34 @@
 
 from app.links.entry import Entry
 from app.links.follower import Follower
-from app.links.repository import FEED, LINKS, REMAINING, LinkPage, LinkRepository, StoredLink, digest_of, place_of
+from app.links.keeper import LinkKeeper, LinkRunner, link_runner
+from app.links.repository import (
+    EXHAUSTED,
+    FEED,
+    LINKS,
+    REMAINING,
+    LinkPage,
+    LinkRepository,
+    StoredLink,
+    digest_of,
+    place_of,
+)
 from app.links.resolver import Resolver
 
 __all__ = [
+    "EXHAUSTED",
     "FEED",
     "LINKS",
     "REMAINING",
     "Entry",
     "Follower",
+    "LinkKeeper",
     "LinkPage",
     "LinkRepository",
+    "LinkRunner",
     "Resolver",
     "StoredLink",
     "digest_of",
+    "link_runner",
     "place_of",
 ]

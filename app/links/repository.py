@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.domain import BaseState, Link
+from app.domain import BaseState, Link, next_due
 from astra_core.storage.records import Collection, Index, Query
 from astra_core.storage.writes import Add, Change, Insert, Replace
 
@@ -19,16 +19,29 @@ if TYPE_CHECKING:
     from astra_core.storage.store import Store
     from astra_core.storage.writes import Entries, Scalar, Write
 
-__all__ = ["FEED", "LINKS", "REMAINING", "LinkPage", "LinkRepository", "StoredLink", "digest_of", "place_of"]
+__all__ = [
+    "DUE",
+    "EXHAUSTED",
+    "FEED",
+    "LINKS",
+    "REMAINING",
+    "LinkPage",
+    "LinkRepository",
+    "StoredLink",
+    "digest_of",
+    "place_of",
+]
 
 FEED = "links"
 """The changes feed that carries the code of every link created, changed or deleted."""
+EXHAUSTED = "exhausted"
+"""The changes feed that carries the code of each link whose visits may be used up, for its history to tell so."""
 REMAINING = "remaining"
 """The set of counters that holds the visits left of each link with a limit."""
 REUSE = "reuse"
 """The unique index that keeps two concurrent requests from making the same reusable link twice."""
 
-_NEWEST, _BASE, _TAG, _DIGEST = "newest", "base", "tag", "digest"
+_NEWEST, _BASE, _TAG, _DIGEST, DUE = "newest", "base", "tag", "digest", "due"
 
 LINKS = Collection(
     name="links",
@@ -38,6 +51,7 @@ LINKS = Collection(
         Index(name=_TAG, parts=2, multi=True),
         Index(name=_DIGEST, parts=2),
         Index(name=REUSE, unique=True),
+        Index(name=DUE),
     ),
 )
 
@@ -50,6 +64,11 @@ class StoredLink(msgspec.Struct, frozen=True):
 
     link: Link
     version: int
+
+    @property
+    def edition(self) -> int:
+        """The version as callers know it, which what timers and limits record does not move."""
+        return self.version if self.link.course is None else self.link.course.edition
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +176,27 @@ class LinkRepository:
             writes.append(Add(counters=REMAINING, amounts={link.code: link.max_visits}))
         return writes
 
-    def replacement(self, before: StoredLink, link: Link, *, remaining: int = 0) -> list[Write]:
-        """Return what to commit to change a link that stands at `before`; `remaining` are its visits left now."""
+    def replacement(self, link: Link, *, version: int, added: int = 0, seen: bool = True) -> list[Write]:
+        """Return what to commit to change a link that stands at `version`; `added` are visits more that it allows.
+
+        Without `seen` it is the same to whoever follows or reads it, so no cache has to drop it.
+        """
         writes: list[Write] = [
             Replace(
                 collection=LINKS.name,
                 key=link.code,
-                version=before.version,
+                version=version,
                 value=_ENCODER.encode(link),
                 entries=_entries(link),
                 text=_text(link),
             ),
-            Change(feed=FEED, key=link.code),
         ]
-        was, wanted = before.link.max_visits, link.max_visits
-        if wanted is not None and wanted != was:
-            moved = wanted - remaining if was is None else wanted - was
-            writes.append(Add(counters=REMAINING, amounts={link.code: moved}))
+        if seen:
+            writes.append(Change(feed=FEED, key=link.code))
+        if added:
+            writes.append(Add(counters=REMAINING, amounts={link.code: added}))
+        if added < 0:  # a visit that comes between may make it the last one, and does not know
+            writes.append(Change(feed=EXHAUSTED, key=link.code))
         return writes
 
 
@@ -193,6 +216,8 @@ def _entries(link: Link, *, place: str = "") -> Entries:
         entries[_TAG] = tuple((tag, created) for tag in link.tags)
     if place:
         entries[REUSE] = ((place,),)
+    if (link.starts_at is not None or link.expires_at is not None) and (due := next_due(link)) is not None:
+        entries[DUE] = ((due,),)
     return entries
 
 

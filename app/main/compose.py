@@ -10,6 +10,7 @@ from app.api import (
     AdminGate,
     Current,
     HealthApi,
+    HistoryApi,
     LinkApi,
     LinkViews,
     MetricsApi,
@@ -21,7 +22,7 @@ from app.api import (
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
 from app.edge import Drain, Freshness, Redirects, build_edge
-from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
+from app.links import FEED, LINKS, Follower, LinkRepository, Resolver, link_runner
 from app.main.application import Application
 from app.main.background import Background
 from app.main.dependencies import dependencies, probe_reads, probe_writes
@@ -37,7 +38,7 @@ from app.main.live import Live
 from app.main.policies import PolicyFactory
 from app.main.reloading import Reloading
 from app.main.telemetry import compose_telemetry
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkHistory, LinkManager
 from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
@@ -154,7 +155,8 @@ def compose(
 
     keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
     creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
-    manager = LinkManager(store, links, resolver, clock=clock)
+    runner = link_runner(store, links, clock=clock, listeners=listeners)
+    manager = LinkManager(store, links, runner, resolver, clock=clock)
 
     link_api = LinkApi(
         creator,
@@ -168,6 +170,7 @@ def compose(
             max_batch=settings.links.max_batch,
         ),
     )
+    history_api = HistoryApi(LinkHistory(links, runner), pages=link_api.pages)
     current = Current(rules_in_force(settings))
     freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
@@ -175,7 +178,7 @@ def compose(
     looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, reloading)
     health = HealthApi(looks, gate=gate)
     metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
-    management = build_management(operations(link_api, health, metrics_api), version=__version__)
+    management = build_management(operations(link_api, history_api, health, metrics_api), version=__version__)
     redirects = Redirects(
         management,
         resolver=resolver,

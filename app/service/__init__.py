@@ -11,20 +11,25 @@ from app.service.errors import (
     UnknownLink,
     VersionMismatch,
 )
+from app.service.history import HAPPENINGS, Happening, HistoryPage, LinkHistory
 from app.service.idempotency import IDEMPOTENCY, Answer, IdempotencyKeys, Receipt
 from app.service.management import LinkManager, Listing, SnapshotPage
 from app.service.snapshot import Snapshot
 
 __all__ = [
+    "HAPPENINGS",
     "IDEMPOTENCY",
     "Answer",
     "CodeTaken",
     "Draft",
+    "Happening",
+    "HistoryPage",
     "IdempotencyInProgress",
     "IdempotencyKeys",
     "IdempotencyMismatch",
     "InvalidCursor",
     "LinkCreator",
+    "LinkHistory",
     "LinkManager",
     "LinkRules",
     "Listing",

@@ -9,23 +9,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 
-from app.domain import BaseState, InvalidLink, LinkState, Problem, apply, check_code, check_fields, clean_tags, decide
+from app.clicks import VISITS
+from app.domain import ANONYMOUS, BaseState, LinkState, Restore, Standing, check_code
+from app.service.edits import edit_of, patched
 from app.service.errors import InvalidCursor, NotAllowed, UnknownLink, VersionMismatch
 from app.service.snapshot import Snapshot, snapshots
 from astra_core.errors import CommitConflict, ConflictReason, StoreUnavailable
+from astra_core.workflow import UnknownInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Container, Mapping
 
-    from app.domain import Link
-    from app.domain.lifecycle import LinkEvent
-    from app.links import LinkRepository, Resolver, StoredLink
+    from app.domain import LinkEvent
+    from app.links import LinkRepository, LinkRunner, Resolver, StoredLink
     from app.service.drafts import LinkRules
     from astra_core.clock import Clock
     from astra_core.storage.store import Store
     from astra_core.storage.writes import Scalar
+    from astra_core.workflow import Result
 
 __all__ = ["LinkManager", "Listing", "SnapshotPage"]
 
@@ -64,17 +66,24 @@ class SnapshotPage:
 
 
 class LinkManager:
-    """The management side of links; every change is one commit at the version it was decided on."""
+    """The management side of links; every change is one event of its lifecycle, in one commit with its history.
 
-    def __init__(self, store: Store, links: LinkRepository, resolver: Resolver, *, clock: Clock) -> None:
+    `by` is who makes a change, `why` the reason given.
+    """
+
+    def __init__(
+        self, store: Store, links: LinkRepository, runner: LinkRunner, resolver: Resolver, *, clock: Clock
+    ) -> None:
         self._store = store
         self._links = links
+        self._runner = runner
         self._resolver = resolver
         self._clock = clock
 
     async def get(self, code: str) -> Snapshot:
         """Return a link. Raises `UnknownLink`, also for a deleted one."""
-        return (await self._read(code))[1]
+        stored = await self._read(code)
+        return (await snapshots(self._store, self._links, [stored]))[0]
 
     async def patch(
         self,
@@ -84,27 +93,48 @@ class LinkManager:
         rules: LinkRules,
         versions: Container[int] | None,
         via: str = "",
+        by: str = ANONYMOUS,
+        why: str = "",
     ) -> Snapshot:
         """Apply a merge patch: members of `Link` by name, None for the default. Raises `InvalidLink` and the rest.
 
         The link must stand at one of `versions`, where these are given.
         """
+        for _ in range(_TRIES):
+            stored = await self._read(code)
+            _check_version(stored, versions)
+            now = self._now()
+            link = patched(stored.link, members, rules, via=via)
+            if link == stored.link:
+                return (await snapshots(self._store, self._links, [stored]))[0]
+            balance = (await self._links.remaining([code]))[code]
+            edit = edit_of(Standing(stored.link, stored.edition, balance, now), link)
+            if (result := await self._send(code, edit, by=by, why=why, at=stored.version)) is not None:
+                return await self._changed(result)
+        raise _contended(code)
 
-        def patched(before: Snapshot, now: int) -> Link:
-            return self._patched(before.link, members, rules, now, via)
+    async def move(
+        self,
+        code: str,
+        event: LinkEvent,
+        *,
+        versions: Container[int] | None = None,
+        by: str = ANONYMOUS,
+        why: str = "",
+    ) -> Snapshot:
+        """Let `event` happen to the link. Raises `NotAllowed` when its lifecycle forbids it.
 
-        return await self._change(code, patched, versions=versions)
-
-    async def move(self, code: str, event: LinkEvent, *, versions: Container[int] | None = None) -> Snapshot:
-        """Let `event` happen to the link. Raises `NotAllowed` when its lifecycle forbids it."""
-
-        def moved(before: Snapshot, now: int) -> Link:
-            decision = decide(before.link, event, now=now, remaining=before.remaining)
-            if not decision.accepted:
-                raise NotAllowed(code, state=before.state(now), reason=decision.reason)
-            return apply(before.link, decision, now=now)
-
-        return await self._change(code, moved, versions=versions)
+        A deleted link is unknown to all that is not its restoration.
+        """
+        for _ in range(_TRIES):
+            version = None
+            if versions is not None:
+                stored = await self._read(code, deleted=isinstance(event, Restore))
+                _check_version(stored, versions)
+                version = stored.version
+            if (result := await self._send(code, event, by=by, why=why, at=version)) is not None:
+                return await self._changed(result)
+        raise _contended(code)
 
     async def page(self, listing: Listing) -> SnapshotPage:
         """Return one page. States that times decide are filtered while reading, so a page may be short."""
@@ -131,69 +161,39 @@ class LinkManager:
             await asyncio.sleep(0)
         return SnapshotPage(items, None if after is None else self._cursor(listing, after))
 
-    async def _read(self, code: str) -> tuple[StoredLink, Snapshot]:
+    async def _read(self, code: str, *, deleted: bool = False) -> StoredLink:
         # A path may hold anything, NUL included, which no store takes as a key.
         stored = None if check_code(code) else await self._links.get(code)
-        if stored is None or stored.link.base is BaseState.DELETED:
+        if stored is None or (stored.link.base is BaseState.DELETED and not deleted):
             raise UnknownLink(code)
-        (snapshot,) = await snapshots(self._store, self._links, [stored])
-        return stored, snapshot
+        return stored
 
-    async def _change(
-        self, code: str, change: Callable[[Snapshot, int], Link], *, versions: Container[int] | None
-    ) -> Snapshot:
-        for _ in range(_TRIES):
-            stored, before = await self._read(code)
-            if versions is not None and stored.version not in versions:
-                raise VersionMismatch(code, version=stored.version)
-            link = change(before, self._now())
-            if link is before.link:
-                return before
-            writes = self._links.replacement(stored, link, remaining=await self._left(before, link))
-            try:
-                await self._store.commit(writes)
-            except CommitConflict as conflict:
-                if conflict.reason not in {ConflictReason.VERSION, ConflictReason.MISSING}:
-                    raise
-                continue
-            self._resolver.apply(code)
-            changed = type(stored)(link, stored.version + 1)
-            return (await snapshots(self._store, self._links, [changed]))[0]
-        raise StoreUnavailable(f"the link {code!r} is being changed by many at once")
+    async def _send(
+        self, code: str, event: LinkEvent, *, by: str, why: str, at: int | None
+    ) -> Result[LinkState, LinkEvent, Standing] | None:
+        """Return what came of it; None when the link no longer stands `at` that version of its record."""
+        if check_code(code):
+            raise UnknownLink(code)
+        try:
+            result = await self._runner.send(code, event, by=by, why=why, at=at)
+        except UnknownInstance:
+            raise UnknownLink(code) from None
+        except CommitConflict as conflict:
+            if conflict.reason not in {ConflictReason.VERSION, ConflictReason.MISSING}:
+                raise
+            return None
+        decision = result.decision
+        if decision is not None and not decision.accepted:
+            if decision.source is LinkState.DELETED:
+                raise UnknownLink(code)
+            raise NotAllowed(code, state=decision.source, reason=decision.reason)
+        return result
 
-    async def _left(self, before: Snapshot, link: Link) -> int:
-        """Return the visits left. A limit that was taken off has left its counter behind: a new one starts from it."""
-        if before.remaining is not None or link.max_visits is None:
-            return before.remaining or 0
-        return (await self._links.remaining([link.code]))[link.code]
-
-    def _patched(self, link: Link, members: Mapping[str, Any], rules: LinkRules, now: int, via: str) -> Link:
-        problems: list[Problem] = []
-        wanted = dict(members)
-        if wanted.get("url", "") is None:
-            problems.append(Problem("/url", "must be a URL; it cannot be removed"))
-        elif "url" in wanted and wanted["url"] != link.url:
-            wanted["url"] = rules.href(wanted["url"], problems, via=via)
-        defaults = {"tags": (), "redirect_status": rules.redirect_status, "forward_query": False}
-        for name, default in defaults.items():
-            if name in wanted and wanted[name] is None:
-                wanted[name] = default
-        if "tags" in wanted:
-            wanted["tags"] = clean_tags(wanted["tags"])
-        if problems:
-            wanted.pop("url")
-        patched = replace(link, **wanted)
-        problems += check_fields(
-            starts_at=patched.starts_at,
-            expires_at=patched.expires_at,
-            max_visits=patched.max_visits,
-            redirect_status=patched.redirect_status,
-            tags=patched.tags,
-            title=patched.title,
-        )
-        if problems:
-            raise InvalidLink(problems)
-        return link if patched == link else replace(patched, updated_at=now)
+    async def _changed(self, result: Result[LinkState, LinkEvent, Standing]) -> Snapshot:
+        code, now = result.instance.key, result.instance.data
+        self._resolver.apply(code)
+        visits = await self._store.counts(VISITS, [code])
+        return Snapshot(link=now.link, version=now.edition, visits=visits[code], remaining=now.remaining)
 
     def _cursor(self, listing: Listing, after: tuple[Scalar, ...]) -> str:
         text = msgspec.json.encode((listing.fingerprint(), *after[-2:]))
@@ -238,3 +238,12 @@ def _base_of(state: LinkState | None) -> BaseState | None:
 def _matches(one: Snapshot, listing: Listing, now: int) -> bool:
     state_fits = listing.state is None or one.state(now) is listing.state
     return state_fits and (listing.tag is None or listing.tag in one.link.tags)
+
+
+def _check_version(stored: StoredLink, versions: Container[int] | None) -> None:
+    if versions is not None and stored.edition not in versions:
+        raise VersionMismatch(stored.link.code, version=stored.edition)
+
+
+def _contended(code: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the link {code!r} is being changed by many at once")

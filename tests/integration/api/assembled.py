@@ -10,6 +10,7 @@ from app.api import (
     AdminGate,
     Current,
     HealthApi,
+    HistoryApi,
     LinkApi,
     LinkViews,
     MetricsApi,
@@ -21,8 +22,8 @@ from app.api import (
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
 from app.edge import Drain, Freshness, Redirects, build_edge
-from app.links import LINKS, LinkRepository, Resolver
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
+from app.links import LINKS, LinkRepository, Resolver, link_runner
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkHistory, LinkManager
 from astra_core.asgi import Problems, RequestIds
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
@@ -111,9 +112,10 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     codes = CodeFactory(store, block=block, clock=clock)
     resolver = Resolver(links, clock=clock, capacity=100, negative_capacity=100, ttl=5.0)
     keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
+    runner = link_runner(store, links, clock=clock)
     api = LinkApi(
         LinkCreator(store, links, codes, resolver, keys, clock=clock),
-        LinkManager(store, links, resolver, clock=clock),
+        LinkManager(store, links, runner, resolver, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
         arrival=Deadlines("body", sweep=Sweep(clock=clock)),
@@ -122,7 +124,8 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
     pool = BlockingPool("journal", threads=1, queue=10)
     journal = Journal(folder / "journal", segment_size=64 * 1024, quota=2**20, clock=clock, pool=pool)
     gate = AdminGate(None)
-    table = operations(api, HealthApi({}, gate=gate), MetricsApi(no_figures, gate=gate))
+    history = HistoryApi(LinkHistory(links, runner), pages=api.pages)
+    table = operations(api, history, HealthApi({}, gate=gate), MetricsApi(no_figures, gate=gate))
     management = build_management(table, version="0")
     redirects = Redirects(
         management,

@@ -15,6 +15,7 @@ from app.api import (
     IN_FORCE,
     AdminGate,
     HealthApi,
+    HistoryApi,
     LinkApi,
     LinkViews,
     MetricsApi,
@@ -27,8 +28,8 @@ from app.api import (
 from app.clicks import Journal
 from app.codes import SYSTEM, CodeFactory
 from app.edge import Freshness, Redirects
-from app.links import FEED, LINKS, Follower, LinkRepository, Resolver
-from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkManager
+from app.links import FEED, LINKS, Follower, LinkRepository, LinkRunner, Resolver, link_runner
+from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkHistory, LinkManager
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.errors import AstraError
@@ -103,8 +104,10 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
     await journal.open()
     await follower.open()
     gate = AdminGate(None)
-    api, health = _api(store, links, codes, resolver), HealthApi({}, gate=gate)
-    management = build_management(operations(api, health, MetricsApi(no_figures, gate=gate)), version="0")
+    runner = link_runner(store, links, clock=clock)
+    api, health = _api(store, links, runner, codes, resolver), HealthApi({}, gate=gate)
+    history = HistoryApi(LinkHistory(links, runner), pages=api.pages)
+    management = build_management(operations(api, history, health, MetricsApi(no_figures, gate=gate)), version="0")
     redirects = Redirects(
         management,
         resolver=resolver,
@@ -129,12 +132,12 @@ async def _application(store: StoreEngine, behind: Store, folder: Path) -> Async
         await pool.close()
 
 
-def _api(store: Store, links: LinkRepository, codes: CodeFactory, resolver: Resolver) -> LinkApi:
+def _api(store: Store, links: LinkRepository, runner: LinkRunner, codes: CodeFactory, resolver: Resolver) -> LinkApi:
     clock = SystemClock()
     keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
     return LinkApi(
         LinkCreator(store, links, codes, resolver, keys, clock=clock),
-        LinkManager(store, links, resolver, clock=clock),
+        LinkManager(store, links, runner, resolver, clock=clock),
         LinkViews(clock=clock),
         ShortUrls(base_url=None, allowed_hosts=("localhost",)),
         arrival=Deadlines("body", sweep=Sweep(clock=clock)),

@@ -5,9 +5,26 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from app.domain.lifecycle import LIFECYCLE, Delete, Disable, Enable, Exhaust, Expire, LinkEvent, Start, apply, decide
-from app.domain.links import BaseState, Link, LinkState, state_of
+from app.domain.lifecycle import (
+    LIFE,
+    LIFECYCLE,
+    Delete,
+    Disable,
+    Edit,
+    Enable,
+    Exhaust,
+    Expire,
+    LinkEvent,
+    Restore,
+    Standing,
+    Start,
+    apply,
+    balance_after,
+    decide,
+)
+from app.domain.links import BaseState, Link, LinkState, due_state, state_of
 from astra_core.fsm import Hop, hops, replay, to_mermaid, transition
 from astra_core.testing.machines import Walk, walks
 
@@ -70,6 +87,47 @@ def test_nothing_happens_to_a_deleted_link(event: LinkEvent, due: LinkState) -> 
     decision = transition(LIFECYCLE, LinkState.DELETED, event, due)
     assert not decision.accepted
     assert decision.reason == f"link is deleted: {type(event).__name__} does not apply"
+
+
+@given(link=links, now=moments, remaining=balances)
+def test_a_restored_link_wakes_where_it_would_stand(link: Link, now: int, remaining: int | None) -> None:
+    """Whatever it was before it was deleted, disabled included: times and limits alone decide."""
+    deleted = replace(link, base=BaseState.DELETED)
+    decision = decide(deleted, Restore(), now=now, remaining=remaining)
+    assert decision.accepted
+    assert decision.target is due_state(link, now, remaining)
+    assert apply(deleted, decision, now=now).base is BaseState.ACTIVE
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_only_a_deleted_link_is_restored(state: LinkState) -> None:
+    """The API answers 409 to the rest."""
+    assert not transition(LIFECYCLE, state, Restore(), LinkState.ACTIVE).accepted
+
+
+@pytest.mark.parametrize("state", [state for state in LIVE if state is not LinkState.DISABLED])
+@pytest.mark.parametrize("due", [LinkState.SCHEDULED, LinkState.ACTIVE, LinkState.EXPIRED, LinkState.EXHAUSTED])
+def test_an_edit_leads_to_what_is_due_then(state: LinkState, due: LinkState) -> None:
+    """New times and limits may wake a link that is over, or end one that runs, whatever is due before."""
+    assert transition(LIFECYCLE, state, Edit(due=due), state).target is due
+    assert transition(LIFECYCLE, LinkState.DISABLED, Edit(due=due), state).target is LinkState.DISABLED
+
+
+def test_what_is_told_of_an_edit_is_not_the_link() -> None:
+    """Its names and where it leads are told; the record that it makes, with its URL, is not."""
+    edit = Edit(due=LinkState.ACTIVE, members=("url",), link=Link(code="abc", url="x", created_at=0, updated_at=0))
+    assert LIFE.told(edit) == Edit(due=LinkState.ACTIVE, members=("url",))
+    assert LIFE.told(Delete()) == Delete()
+
+
+@pytest.mark.parametrize(
+    ("was", "wanted", "balance", "after"),
+    [(None, 3, 7, 3), (3, None, 2, 2), (3, 5, 2, 4), (3, 1, 2, 0), (5, 1, 2, -2), (3, 3, 2, 2), (None, None, 9, 9)],
+)
+def test_a_changed_limit_moves_the_balance(was: int | None, wanted: int | None, balance: int, after: int) -> None:
+    """A new limit is whole, whatever an older one had left; a changed one keeps what was used."""
+    link = Link(code="abc", url="https://example.com/", created_at=0, updated_at=0, max_visits=was)
+    assert balance_after(Standing(link, 1, balance, 0), replace(link, max_visits=wanted)) == after
 
 
 @pytest.mark.parametrize("state", [state for state in LIVE if state is not LinkState.DISABLED])

@@ -84,7 +84,9 @@ async def replace(store: Store, code: str, **members: object) -> None:
     repository = LinkRepository(store)
     before = await repository.get(code)
     assert before is not None
-    await store.commit(repository.replacement(before, link(code, **members)))
+    after = link(code, **members)
+    added = (after.max_visits or 0) - (before.link.max_visits or 0)
+    await store.commit(repository.replacement(after, version=before.version, added=added))
 
 
 async def change(store: Store, *codes: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.codes import SYSTEM, CodeFactory
-from app.links import LINKS, LinkRepository, Resolver
+from app.links import LINKS, LinkRepository, Resolver, link_runner
 from app.service import IDEMPOTENCY, Answer, Draft, IdempotencyKeys, LinkCreator, LinkManager, LinkRules
 from astra_core.storage import MemoryStore
 from astra_core.testing import FakeClock
@@ -75,7 +75,8 @@ async def made() -> AsyncIterator[Made]:
     keys = [IdempotencyKeys(store, ttl=60.0, clock=clock) for _ in range(2)]
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
     one, other = (LinkCreator(store, links, codes, resolver, each, clock=clock) for each in keys)
-    manager = LinkManager(store, links, resolver, clock=clock)
+    runner = link_runner(store, links, clock=clock)
+    manager = LinkManager(store, links, runner, resolver, clock=clock)
     async with store:
         await codes.open()
         await codes.next_code()  # so that the block's own commit is not counted

@@ -2,7 +2,8 @@
 
 What goes through what, and why:
 
-* **reads, repeated as idempotent**: `get`, `find`, `counts`, `positions`, `tip`, `changes`, `events`, `messages`.
+* **reads, repeated as idempotent**: `get`, `find`, `counts`, `positions`, `tip`, `changes`, `events`, `messages`,
+  `waiting`.
 * **writes, repeated only when nothing was written**: `commit`, and `trim`, whose callers try again by themselves.
 * **the reads' deadline alone**: `moved`. It is polled many times a second, and an embedded engine answers it from
   memory while its disk is gone. Counted by the breaker it would hide a failing store behind good answers, and pass for
@@ -153,6 +154,10 @@ class _Guarded:
     async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:
         """See `History.messages`."""
         return await _call(self._reads, self._store.messages, after=after, limit=limit)
+
+    async def waiting(self) -> int:
+        """See `History.waiting`."""
+        return await _call(self._reads, self._store.waiting)
 
     def __repr__(self) -> str:
         return f"guarded({self._store!r}, reads={self._reads!r}, writes={self._writes!r})"

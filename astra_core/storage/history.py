@@ -37,3 +37,7 @@ class History(Protocol):
     async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:
         """Return outbox messages that follow number `after`, oldest first."""
         ...
+
+    async def waiting(self) -> int:
+        """Return how many messages the outbox holds."""
+        ...

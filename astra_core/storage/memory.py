@@ -163,6 +163,11 @@ class MemoryStore:
         waiting = ((number, row) for number, row in self._outbox.items() if number > after)
         return tuple(Message(number, *row) for number, row in islice(waiting, limit))
 
+    async def waiting(self) -> int:
+        """See `History.waiting`."""
+        self._serve()
+        return len(self._outbox)
+
     def _serve(self) -> None:
         if not self._open:
             raise StoreUnavailable("memory: the store is closed")

@@ -96,6 +96,10 @@ class _Observed:
         """See `History.messages`."""
         return self._watch("messages", "", self._engine.messages(after=after, limit=limit))
 
+    def waiting(self) -> Coroutine[Any, Any, int]:
+        """See `History.waiting`."""
+        return self._watch("waiting", "", self._engine.waiting())
+
     async def _watch(self, operation: str, collection: str, call: Awaitable[T]) -> T:
         began = self._now()
         try:

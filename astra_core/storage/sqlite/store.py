@@ -44,6 +44,8 @@ _ENDS = (
 _CHANGES = "SELECT seq, key FROM changes WHERE feed = ? AND seq > ? ORDER BY seq LIMIT ?"
 _TRIM = "DELETE FROM changes WHERE feed = ? AND seq <= ?"
 _EVENTS = "SELECT number, data FROM events WHERE stream = ? AND key = ? AND number > ? ORDER BY number LIMIT ?"
+_WAITING = "SELECT coalesce((SELECT max(number) FROM outbox) - (SELECT min(number) FROM outbox) + 1, 0)"
+"""Numbers of the outbox have no holes: they are given in the transaction that keeps them, and only the oldest go."""
 _MESSAGES = "SELECT number, topic, key, data, id FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
 
 
@@ -173,6 +175,11 @@ class SqliteStore:
         check_page(after, limit)
         rows = await self.database.read(lambda connection: connection.execute(_MESSAGES, (after, limit)).fetchall())
         return tuple(Message(*row) for row in rows)
+
+    async def waiting(self) -> int:
+        """See `History.waiting`."""
+        rows = await self.database.read(lambda connection: connection.execute(_WAITING).fetchall())
+        return int(rows[0][0])
 
 
 def _ends(connection: sqlite3.Connection, feed: str) -> tuple[int, int]:

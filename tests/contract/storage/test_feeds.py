@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from astra_core.storage import Append, Change, Changes, Event, Insert, Message, Publish, Sent
+from astra_core.errors import CommitConflict
+from astra_core.storage import Append, Change, Changes, Event, Insert, Message, Publish, Require, Sent
 
 if TYPE_CHECKING:
     from astra_core.storage import MemoryStore, SqliteStore
@@ -108,3 +109,16 @@ async def test_messages_that_were_sent_leave_the_outbox_and_their_numbers_do_not
     (four,) = await store.commit([Publish(topic="t", key="d", data=b"")])
     assert four > three
     assert await store.messages() == (Message(four, "t", "d", b"", ""),)
+
+
+async def test_the_outbox_says_how_many_wait(store: AnyStore) -> None:
+    """Messages count from their commit until they were sent; those of a refused commit never do."""
+    assert await store.waiting() == 0
+    waiting = [Publish(topic="t", key=key, data=b"") for key in "abc"]
+    (_, two, _) = await store.commit(waiting)
+    with pytest.raises(CommitConflict):
+        await store.commit([*waiting, Require(collection="plain", key="x", version=1)])
+    await store.commit(waiting)
+    assert await store.waiting() == 6
+    await store.commit([Sent(through=two)])
+    assert await store.waiting() == 4

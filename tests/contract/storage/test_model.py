@@ -120,6 +120,7 @@ async def everything(store: AnyStore) -> list[Any]:
         [await store.changes(feed, after=after) for feed in "fg" for after in range(4)],
         [await store.events(stream, key) for stream in "ef" for key in ("a", "é")],
         await store.messages(),
+        await store.waiting(),
     ]
 
 

@@ -169,6 +169,11 @@ class RemoteStore:
         messages: tuple[Message, ...] = await self._call("messages", after=after, limit=limit)
         return messages
 
+    async def waiting(self) -> int:
+        """See `History.waiting`."""
+        waiting: int = await self._call("waiting")
+        return waiting
+
     async def _call(self, method: str, *args: Any, **options: Any) -> Any:
         """Ask the server: the one place where what happens to sockets becomes the port's error."""
         frame = pack_call(method, args, options)

@@ -76,6 +76,7 @@ async def test_every_other_operation_is_told_by_its_own_name(store: StoreEngine,
     await store.trim("feed", keep=1)
     await store.events("stream", "a")
     await store.messages()
+    await store.waiting()
     told = [(event.operation, event.collection) for event in heard if isinstance(event, StoreCalled)]
     assert told == [
         ("commit", ""),
@@ -87,6 +88,7 @@ async def test_every_other_operation_is_told_by_its_own_name(store: StoreEngine,
         ("trim", "feed"),
         ("events", "stream"),
         ("messages", ""),
+        ("waiting", ""),
     ]
 
 

@@ -19,7 +19,15 @@ from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
 from astra_core.events.sqlite import GroupCommitted, WriterContended
 from astra_core.events.store import StoreCalled
-from astra_core.events.workflow import EventHandled, StepConflicted, TimerFired
+from astra_core.events.workflow import (
+    EventHandled,
+    InstanceStuck,
+    MessageRefused,
+    OutboxRelayed,
+    RelayFailed,
+    StepConflicted,
+    TimerFired,
+)
 
 __all__ = [
     "BreakerClosed",
@@ -36,15 +44,19 @@ __all__ = [
     "ExecutorClosed",
     "GroupBehind",
     "GroupCommitted",
+    "InstanceStuck",
     "LeaseEnded",
     "LeaseTaken",
     "LimitChanged",
     "Listener",
     "Listeners",
     "MembersChanged",
+    "MessageRefused",
     "MessagesTrimmed",
     "MessagingCalled",
+    "OutboxRelayed",
     "PoolWaited",
+    "RelayFailed",
     "RetryGivenUp",
     "RetryScheduled",
     "SettingsRefused",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["EventHandled", "StepConflicted", "TimerFired"]
+__all__ = [
+    "EventHandled",
+    "InstanceStuck",
+    "MessageRefused",
+    "OutboxRelayed",
+    "RelayFailed",
+    "StepConflicted",
+    "TimerFired",
+]
 
 
 class EventHandled(Struct, frozen=True):
@@ -31,3 +39,33 @@ class StepConflicted(Struct, frozen=True):
     """Somebody else changed an instance of `workflow` between reading and writing it, so a step is decided again."""
 
     workflow: str
+
+
+class InstanceStuck(Struct, frozen=True):
+    """The timers of an instance of `workflow` are due and could not fire; `cause` is the error's class name."""
+
+    workflow: str
+    cause: str
+
+
+class OutboxRelayed(Struct, frozen=True):
+    """The relay `relay` published `count` messages and had them dropped from the outbox, in `seconds`."""
+
+    relay: str
+    count: int
+    seconds: float
+
+
+class RelayFailed(Struct, frozen=True):
+    """The relay `relay` could not go on, by `cause`, an error's class name, and tries again after `wait` seconds."""
+
+    relay: str
+    cause: str
+    wait: float
+
+
+class MessageRefused(Struct, frozen=True):
+    """A message for `topic` can never be published: the relay `relay` put it aside."""
+
+    relay: str
+    topic: str

@@ -4,18 +4,23 @@ from astra_core.workflow.course import Fired, Step, advance, beginning
 from astra_core.workflow.definition import Workflow
 from astra_core.workflow.entries import BEGIN, TIMER, Entry, Kept, Notice, Occurrence
 from astra_core.workflow.fences import FENCES, Fence, take_fence
+from astra_core.workflow.inbox import Inbox, Subscriber
 from astra_core.workflow.instance import Instance, Result, UnknownInstance
 from astra_core.workflow.keeper import Keeper, Loaded, RecordKeeper
+from astra_core.workflow.relay import REFUSED, Relay
 from astra_core.workflow.replaying import Replayed, replayed
 from astra_core.workflow.runner import Runner
+from astra_core.workflow.sweeper import Sweeper
 
 __all__ = [
     "BEGIN",
     "FENCES",
+    "REFUSED",
     "TIMER",
     "Entry",
     "Fence",
     "Fired",
+    "Inbox",
     "Instance",
     "Keeper",
     "Kept",
@@ -23,10 +28,13 @@ __all__ = [
     "Notice",
     "Occurrence",
     "RecordKeeper",
+    "Relay",
     "Replayed",
     "Result",
     "Runner",
     "Step",
+    "Subscriber",
+    "Sweeper",
     "UnknownInstance",
     "Workflow",
     "advance",

@@ -9,8 +9,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from astra_core.errors import ConflictReason
-from astra_core.storage.writes import Append, Insert, Publish, Require
+from astra_core.storage.writes import Append, Publish, Require
 from astra_core.workflow.entries import NULL, Notice
+from astra_core.workflow.ids import remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +60,7 @@ def commit_of(
     record, seen = range(len(also), len(writes)), -1
     if event_id:
         seen = len(writes)
-        entries = {"at": ((now,),)}
-        writes.append(Insert(collection=workflow.seen.name, key=seen_key(key, event_id), value=b"", entries=entries))
+        writes.append(remember(workflow.seen.name, seen_key(key, event_id), now=now))
     writes += [Append(stream=workflow.name, key=key, data=_encode(entry)) for entry in step.entries]
     writes += _messages(workflow, key, 1 if before is None else before.version + 1, step)
     return Commit(writes, record, seen)

@@ -12,6 +12,7 @@ from astra_core.errors import DefinitionError
 from astra_core.fsm.names import effect_name, state_name
 from astra_core.storage.catalogue import Catalogue
 from astra_core.storage.records import Collection, Index
+from astra_core.workflow.ids import ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -103,8 +104,8 @@ class Workflow(Generic[S, E, C, D]):
 
     @property
     def seen(self) -> Collection:
-        """The collection of the ids of events that were taken; `at` says when, in microseconds."""
-        return Collection(name=f"{self.name}_seen", indexes=(Index(name="at"),))
+        """The collection of the ids of events that were taken."""
+        return ids(f"{self.name}_seen")
 
     @property
     def collections(self) -> tuple[Collection, ...]:

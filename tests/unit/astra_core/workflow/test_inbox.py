@@ -1,0 +1,126 @@
+"""Consumers that do each message's work once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astra_core.errors import CommitConflict
+from astra_core.messaging import MemoryMessaging, Outgoing
+from astra_core.resilience import Constant
+from astra_core.storage import Add, Collection, Insert, Require
+from astra_core.workflow import Inbox, Subscriber
+from tests.unit.astra_core.workflow.parcels import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from astra_core.messaging import Received
+    from astra_core.storage import StoreEngine, Write
+    from astra_core.testing import FakeClock
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreEngine]:
+    """A store with an inbox."""
+    async with open_store(request.param, tmp_path, [Inbox.collection("mails"), Collection(name="gates")]) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def messaging() -> AsyncIterator[MemoryMessaging]:
+    """A broker."""
+    async with MemoryMessaging() as opened:
+        yield opened
+
+
+async def count(message: Received) -> Sequence[Write]:
+    """Count a message under its key."""
+    return [Add(counters="c", amounts={message.key: 1})]
+
+
+async def test_a_message_is_dealt_with_once(store: StoreEngine) -> None:
+    """Its id is in the commit with its work; the second commit is none."""
+    inbox = Inbox("mails", store)
+    assert await inbox.once("m", [Add(counters="c", amounts={"a": 1})])
+    assert not await inbox.once("m", [Add(counters="c", amounts={"a": 1})])
+    assert await store.counts("c", ["a"]) == {"a": 1}
+
+
+async def test_work_that_is_refused_leaves_the_message_open(store: StoreEngine) -> None:
+    """A conflict of the work itself goes to the caller, and the message may be dealt with later."""
+    inbox = Inbox("mails", store)
+    work: list[Write] = [Require(collection="gates", key="g", version=1), Add(counters="c", amounts={"a": 1})]
+    with pytest.raises(CommitConflict) as caught:
+        await inbox.once("m", work)
+    assert (caught.value.write, caught.value.key) == (0, "g")
+    await store.commit([Insert(collection="gates", key="g", value=b"")])
+    assert await inbox.once("m", work)
+    assert not await inbox.once("m", [Require(collection="gates", key="g", version=7)])
+
+
+async def test_an_inbox_forgets_what_is_old(store: StoreEngine, clock: FakeClock) -> None:
+    """An id is known for `remember` seconds."""
+    inbox = Inbox("mails", store, remember=60.0, clock=clock)
+    await inbox.once("m", [])
+    clock.advance(60.0)
+    assert await inbox.forget() == 0
+    clock.advance(0.1)
+    assert await inbox.forget() == 1
+    assert await inbox.once("m", [])
+
+
+async def test_a_topic_is_counted_once_whatever_is_published_twice(
+    store: StoreEngine, messaging: MemoryMessaging
+) -> None:
+    """Duplicates are recognised by id; a message without one counts for itself; the position moves."""
+    await messaging.publish([Outgoing("t", "a", b"", id) for id in ("1", "2", "1", "", "")])  # noqa: A001
+    subscriber = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), count, wait=0.0)
+    assert await subscriber.round() == 5
+    assert subscriber.duplicates == 1
+    assert await store.counts("c", ["a"]) == {"a": 4}
+    (topic,) = await messaging.topics()
+    assert topic.groups[0].behind == 0
+
+
+async def test_a_batch_that_failed_half_way_is_done_once(store: StoreEngine, messaging: MemoryMessaging) -> None:
+    """It is received again after a wait, and what was done of it is not done again."""
+    tries = 0
+
+    async def fragile(message: Received) -> Sequence[Write]:
+        nonlocal tries
+        tries += 1
+        gate = [Require(collection="gates", key="g", version=1)] if tries == 3 else []
+        return [*gate, *await count(message)]
+
+    await messaging.publish([Outgoing("t", "a", b"", str(number)) for number in range(5)])
+    consumer = messaging.consumer("t", group="g")
+    subscriber = Subscriber(consumer, Inbox("mails", store), fragile, wait=0.01, backoff=Constant(0.001))
+    running = asyncio.create_task(subscriber.run())
+    for _ in range(500):
+        if (await store.counts("c", ["a"]))["a"] == 5:
+            break
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait((running,))
+    assert await store.counts("c", ["a"]) == {"a": 5}
+    assert subscriber.duplicates == 2
+
+
+async def test_a_mistake_in_the_work_ends_it_with_the_message_open(
+    store: StoreEngine, messaging: MemoryMessaging
+) -> None:
+    """An error that no waiting mends goes to the caller; another consumer of the group gets the message again."""
+
+    async def mistaken(message: Received) -> Sequence[Write]:
+        raise ZeroDivisionError
+
+    await messaging.publish([Outgoing("t", "a", b"", "1")])
+    with pytest.raises(ZeroDivisionError):
+        await Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), mistaken).run()
+    other = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), count, wait=0.0)
+    assert await other.round() == 1
+    assert await store.counts("c", ["a"]) == {"a": 1}

@@ -61,6 +61,8 @@ class LogConsumer:
         self._seen: int | None = None
         """The log's number when there was nothing more to read."""
         self._receiving = False
+        self._turn = 0
+        """Grows with each release."""
 
     async def receive(self, *, limit: int = 100, wait: float = 0.0) -> Sequence[Received]:
         """See `Consumer.receive`."""
@@ -96,18 +98,21 @@ class LogConsumer:
     async def release(self) -> None:
         """See `Consumer.release`."""
         self._last = self._seen = None
+        self._turn += 1
         await self._log.release()
 
     async def _look(self, limit: int) -> Sequence[Received]:
-        moved, after = self._log.moved(), self._last
+        """Look for news once. A release meanwhile, as an engine makes that closes, leaves nothing to return."""
+        moved, after, turn = self._log.moved(), self._last, self._turn
         if after is None:
-            after = self._last = await self._log.claim()
-            if after is None:
+            after = await self._log.claim()
+            if after is None or turn != self._turn:
                 return ()
+            self._last = after
         elif moved == self._seen:
             return ()
         messages = await self._log.read(after, limit)
-        if self._last != after:  # released meanwhile, as an engine does that closes
+        if turn != self._turn:
             return ()
         self._seen = None if messages else moved
         return messages

@@ -9,12 +9,16 @@ from astra_core.messaging.messages import weight
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from astra_core.messaging.messages import Outgoing
     from astra_core.messaging.retain import Retain
 
-__all__ = ["Append", "trim"]
+__all__ = ["Append", "trim", "units"]
+
+_TOGETHER = 1_000
+_TOGETHER_BYTES = 4 * 1024 * 1024
+"""The most messages, and bytes of data, that one unit appends."""
 
 _TRIMMED = 5_000
 """The most messages that one unit drops: some 10 ms, for which other writers of the file wait."""
@@ -33,6 +37,18 @@ _SLOWEST = (
 _WEIGHT = "SELECT total(weight) FROM messages WHERE topic = ? AND number <= ?"
 _DELETE = "DELETE FROM messages WHERE topic = ? AND number <= ?"
 _SHRINK = "UPDATE topics SET first = ?, weight = weight - ? WHERE id = ?"
+
+
+def units(messages: Sequence[Outgoing]) -> Iterator[Sequence[Outgoing]]:
+    """Cut a publish into units of work, in order, so that none holds the file for long."""
+    begin = size = 0
+    for place, message in enumerate(messages):
+        if place - begin == _TOGETHER or (size and size + len(message.data) > _TOGETHER_BYTES):
+            yield messages[begin:place]
+            begin, size = place, 0
+        size += len(message.data)
+    if messages:
+        yield messages[begin:]
 
 
 class Append:

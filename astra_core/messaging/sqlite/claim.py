@@ -22,6 +22,11 @@ class FileClaim:
         self._fd: int | None = None
         self.held = False
 
+    @property
+    def opened(self) -> bool:
+        """Whether the file is ready to be locked."""
+        return self._fd is not None
+
     def open(self) -> None:
         """Make the file ready to be locked. The one step that may wait for a disk."""
         if self._fd is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,21 +70,22 @@ class Member:
         self._released = released
         self._lock = FileClaim(folder / f"{topic}~{group}.lock")
         self._held: Claimed | None = None
+        self._noting: asyncio.Future[Claimed] | None = None
 
     async def claim(self) -> int | None:
-        """See `Log.claim`. A lock without a claim noted is let go, so that another member may try."""
+        """See `Log.claim`. A lock whose claim could not be noted is let go, so that another member may try."""
         with translated():
             self._database.data_version()
-        try:
-            await self._pool.run(self._lock.open)
-        except Overloaded as error:
-            raise MessagingUnavailable(str(error), retry_after=error.retry_after) from error
+        if not self._lock.opened:
+            await self._open()
         if not self._lock.take():
             return None
+        note = partial(groups.begin, topic=self._topic, group=self._group)
+        self._noting = asyncio.ensure_future(self._database.write(note))
         try:
             with translated():
-                held = await self._database.write(partial(groups.begin, topic=self._topic, group=self._group))
-        except BaseException:
+                held = await asyncio.shield(self._noting)
+        except MessagingError:
             await self.release()
             raise
         if not self._lock.held:  # released meanwhile, as an engine does that closes
@@ -113,11 +115,19 @@ class Member:
         self._trimmed(trimmed)
 
     async def release(self) -> None:
-        """See `Log.release`."""
-        self._held = None
-        if self._lock.held:
-            self._released()
+        """See `Log.release`. A claim on its way to the disk is waited for: later it would end the one of the next."""
+        if self._noting is not None:
+            await asyncio.wait((self._noting,))
+        self._held, held = None, self._lock.held
         self._lock.close()
+        if held:
+            self._released()
+
+    async def _open(self) -> None:
+        try:
+            await self._pool.run(self._lock.open)
+        except Overloaded as error:
+            raise MessagingUnavailable(str(error), retry_after=error.retry_after) from error
 
     def moved(self) -> int:
         """See `Log.moved`."""

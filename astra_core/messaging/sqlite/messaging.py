@@ -12,7 +12,7 @@ from astra_core.messaging.doorbell import Doorbell
 from astra_core.messaging.messages import check_names, check_outgoing
 from astra_core.messaging.retain import Retain
 from astra_core.messaging.sqlite import groups
-from astra_core.messaging.sqlite.append import Append
+from astra_core.messaging.sqlite.append import Append, units
 from astra_core.messaging.sqlite.member import Member, translated
 from astra_core.messaging.sqlite.schema import SCHEMA
 from astra_core.sqlite import Database
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from astra_core.sqlite import Connect, Limits, Pool
 
 __all__ = ["SqliteMessaging"]
-
-_TOGETHER = 1_000
-"""The most messages that one unit appends: a longer publish is cut, so that no unit holds the file for long."""
 
 
 class SqliteMessaging:
@@ -125,9 +122,9 @@ class SqliteMessaging:
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """See `Publisher.publish`."""
         check_outgoing(messages)
-        for begin in range(0, len(messages), _TOGETHER):
+        for unit in units(messages):
             with translated():
-                trims = await self.database.write(Append(messages[begin : begin + _TOGETHER], self._retain))
+                trims = await self.database.write(Append(unit, self._retain))
             self._doorbell.ring()
             for trimmed in trims:
                 self._tell(trimmed)

@@ -1,0 +1,88 @@
+"""Claims on their way to the disk while it is busy: who holds a group is never in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astra_core.errors import MessagingUnavailable
+from astra_core.messaging import Outgoing
+from astra_core.sqlite import Limits
+from tests.contract.messaging.conftest import datas, sqlite_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where no file is yet."""
+    return tmp_path / "messages.db"
+
+
+@pytest.fixture
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of somebody else, with which a test holds the write lock."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    yield connection
+    connection.close()
+
+
+async def test_a_release_waits_for_a_claim_on_its_way(path: Path, writing: sqlite3.Connection) -> None:
+    """A claim noted later would end that of the next holder, who would be refused although it alone reads."""
+    async with sqlite_engine(path) as first, sqlite_engine(path) as second:
+        await first.publisher().publish([Outgoing("t", "k", b"1")])
+        consumer, other = first.consumer("t", group="g"), second.consumer("t", group="g")
+        writing.execute("BEGIN IMMEDIATE")
+        receiving = asyncio.create_task(consumer.receive(wait=30.0))
+        await asyncio.sleep(0.1)
+        receiving.cancel()
+        releasing = asyncio.create_task(consumer.release())
+        await asyncio.sleep(0.1)
+        assert not releasing.done()
+        assert await other.receive() == ()
+        writing.execute("ROLLBACK")
+        await releasing
+        (received,) = await other.receive()
+        await other.acknowledge(received)
+        (state,) = await first.topics()
+        assert state.groups[0].position == received.offset
+
+
+async def test_a_release_while_a_claim_is_on_its_way_leaves_nothing_held(
+    path: Path, writing: sqlite3.Connection
+) -> None:
+    """The receive that it overtakes returns nothing, and neither of them keeps the other consumer from reading."""
+    async with sqlite_engine(path) as engine:
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        consumer, other = engine.consumer("t", group="g"), engine.consumer("t", group="g")
+        writing.execute("BEGIN IMMEDIATE")
+        receiving = asyncio.create_task(consumer.receive())
+        await asyncio.sleep(0.1)
+        releasing = asyncio.create_task(consumer.release())
+        await asyncio.sleep(0.1)
+        writing.execute("ROLLBACK")
+        await releasing
+        assert await receiving == ()
+        assert datas(await other.receive()) == [b"1"]
+        with pytest.raises(ValueError, match="did not receive"):
+            await consumer.acknowledge(1)
+
+
+async def test_a_busy_file_is_unavailable_and_not_waited_for_without_end(
+    path: Path, writing: sqlite3.Connection
+) -> None:
+    """Publishing and claiming end with the limits' deadline; the group is free for others then."""
+    async with sqlite_engine(path, limits=Limits(deadline=0.2)) as engine:
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        writing.execute("BEGIN IMMEDIATE")
+        with pytest.raises(MessagingUnavailable, match="in time"):
+            await engine.publisher().publish([Outgoing("t", "k", b"2")])
+        with pytest.raises(MessagingUnavailable, match="in time"):
+            await engine.consumer("t", group="g").receive(wait=30.0)
+        writing.execute("ROLLBACK")
+        assert datas(await engine.consumer("t", group="g").receive()) == [b"1"]

@@ -91,6 +91,9 @@ class MetricsListener:
 
     def _messaging_called(self, event: MessagingCalled) -> None:
         metrics, outcome = self._metrics, _OUTCOMES.get(event.error, "failed")
+        if event.group:  # there from the start, with 0: an increase shows only of a series that was there
+            for topic in event.topics:
+                metrics.counter(names.MESSAGES_LOST, topic, event.group)
         metrics.histogram(names.MESSAGING_DURATION, event.engine, event.operation, outcome).observe(event.seconds)
         total = 0 if event.error else sum(event.topics.values())
         if total:

@@ -108,6 +108,14 @@ async def test_an_event_is_counted_where_it_belongs(metrics: Metrics, event: obj
     assert (await shown(metrics))[sample] == before.get(sample, 0) + 1
 
 
+async def test_what_a_group_lost_is_shown_before_it_lost_anything(metrics: Metrics) -> None:
+    """An alert on its increase would miss the first loss of a series that comes with it."""
+    MetricsListener(metrics)(events.MessagingCalled("log", "receive", {"links": 0}, "mail", 1.0, ""))
+    found = await shown(metrics)
+    assert found["astra_messages_lost_total{mail}{links}"] == 0
+    assert "astra_messaging_batch_size_count{log}{receive}" not in found
+
+
 async def test_what_is_in_no_table_is_passed_over(metrics: Metrics) -> None:
     """Another's event changes nothing and raises nothing."""
 

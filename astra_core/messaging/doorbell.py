@@ -21,19 +21,24 @@ class Doorbell:
     def ring(self) -> None:
         """Wake all who wait."""
         for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
 
     async def wait(self, seconds: float) -> None:
         """Return at the next ring, or after `seconds`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
+        sleeper.add_done_callback(lambda _: _wake(waiter))
         self._waiting.add(waiter)
         try:
-            await asyncio.wait((waiter, sleeper), return_when=asyncio.FIRST_COMPLETED)
+            await waiter
         finally:
             self._waiting.discard(waiter)
             sleeper.cancel()
 
     def __repr__(self) -> str:
         return f"Doorbell({len(self._waiting)} waiting)"
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

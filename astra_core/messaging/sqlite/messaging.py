@@ -52,7 +52,7 @@ class SqliteMessaging:
         random: random_module.Random | None = None,
         listeners: Listeners | None = None,
         connect: Connect | None = None,
-        poll: float = 0.02,
+        poll: float = 0.05,
     ) -> None:
         self._retain = retain or Retain()
         self._clock = clock or SystemClock()

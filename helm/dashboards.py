@@ -312,6 +312,63 @@ DEPENDENCIES = Dashboard(
                 queries={"tries": rate("astra_writer_contended_total")},
             ),
         ],
+        "Workflows": [
+            Panel(
+                title="Events",
+                about="Events sent to instances a second, by what became of them.",
+                unit="cps",
+                width=8,
+                queries={"{{workflow}} {{outcome}}": rate("astra_workflow_events_total", "workflow, outcome")},
+            ),
+            Panel(
+                title="Timers",
+                about="Timers that fired a second, and tries that failed.",
+                unit="cps",
+                width=8,
+                queries={
+                    "{{workflow}} {{outcome}}": rate("astra_workflow_timers_total", "workflow, outcome"),
+                    "{{workflow}} stuck by {{cause}}": rate("astra_workflow_stuck_total", "workflow, cause"),
+                },
+            ),
+            Panel(
+                title="Lateness of timers, p99",
+                about="From when a timer was due to when it fired.",
+                unit="s",
+                width=8,
+                queries={"{{workflow}}": quantile(0.99, "astra_workflow_timer_lateness_seconds", "workflow")},
+            ),
+            Panel(
+                title="Steps decided again",
+                about="Somebody else changed the instance between reading and writing.",
+                unit="cps",
+                width=6,
+                queries={"{{workflow}}": rate("astra_workflow_conflicts_total", "workflow")},
+            ),
+            Panel(
+                title="Outbox",
+                about="Messages that wait to be published.",
+                unit="short",
+                width=6,
+                queries={"{{relay}}": total("astra_relay_depth", "relay", how="max")},
+            ),
+            Panel(
+                title="Head of the outbox",
+                about="How long its oldest message has waited before the eyes of the relay.",
+                unit="s",
+                width=6,
+                queries={"{{relay}}": total("astra_relay_age_seconds", "relay", how="max")},
+            ),
+            Panel(
+                title="Relayed and failed",
+                about="Messages published or put aside a second, and rounds that ended in an error.",
+                unit="cps",
+                width=6,
+                queries={
+                    "{{relay}} {{outcome}}": rate("astra_relay_messages_total", "relay, outcome"),
+                    "{{relay}} failed by {{cause}}": rate("astra_relay_failures_total", "relay, cause"),
+                },
+            ),
+        ],
         "Messages": [
             Panel(
                 title="Published and received",

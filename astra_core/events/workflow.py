@@ -49,10 +49,10 @@ class InstanceStuck(Struct, frozen=True):
 
 
 class OutboxRelayed(Struct, frozen=True):
-    """The relay `relay` published `count` messages and had them dropped from the outbox, in `seconds`."""
+    """The relay `relay` published `sent` messages and had them dropped from the outbox, in `seconds`."""
 
     relay: str
-    count: int
+    sent: int
     seconds: float
 
 

@@ -12,7 +12,14 @@ from astra_core.telemetry.redaction import Redactor
 from astra_core.telemetry.sampler import TraceSampler
 from astra_core.telemetry.trace_context import TraceContextPropagator
 from astra_core.telemetry.tracing import SpanListener, Tracing
-from astra_core.telemetry.watched import watch_breaker, watch_budget, watch_limiter, watch_pool, watch_process
+from astra_core.telemetry.watched import (
+    watch_breaker,
+    watch_budget,
+    watch_limiter,
+    watch_pool,
+    watch_process,
+    watch_relay,
+)
 
 __all__ = [
     "LIBRARY",
@@ -37,4 +44,5 @@ __all__ = [
     "watch_loop",
     "watch_pool",
     "watch_process",
+    "watch_relay",
 ]

@@ -15,14 +15,21 @@ from astra_core.events import (
     CallRejected,
     CallThrottled,
     DeadlineExpired,
+    EventHandled,
     GroupBehind,
     GroupCommitted,
+    InstanceStuck,
+    MessageRefused,
     MessagesTrimmed,
     MessagingCalled,
+    OutboxRelayed,
     PoolWaited,
+    RelayFailed,
     RetryGivenUp,
     RetryScheduled,
+    StepConflicted,
     StoreCalled,
+    TimerFired,
     WriterContended,
 )
 from astra_core.telemetry import names
@@ -30,6 +37,7 @@ from astra_core.telemetry import names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from astra_core.telemetry.family import Family
     from astra_core.telemetry.metrics import Metrics
     from astra_core.telemetry.series import Histogram
 
@@ -59,6 +67,13 @@ class MetricsListener:
             MessagingCalled: self._messaging_called,
             MessagesTrimmed: self._messages_trimmed,
             GroupBehind: self._group_behind,
+            EventHandled: lambda event: self._count(names.WORKFLOW_EVENTS, event.workflow, event.outcome),
+            StepConflicted: lambda event: self._count(names.WORKFLOW_CONFLICTS, event.workflow),
+            TimerFired: self._timer_fired,
+            InstanceStuck: lambda event: self._count(names.WORKFLOW_STUCK, event.workflow, event.cause),
+            OutboxRelayed: self._outbox_relayed,
+            MessageRefused: lambda event: self._count(names.RELAY_MESSAGES, event.relay, "refused"),
+            RelayFailed: lambda event: self._count(names.RELAY_FAILURES, event.relay, event.cause),
             PoolWaited: self._pool_waited,
             GroupCommitted: self._group_committed,
             WriterContended: lambda event: self._contended.inc(event.tries),
@@ -108,6 +123,16 @@ class MetricsListener:
 
     def _group_behind(self, event: GroupBehind) -> None:
         self._metrics.gauge(names.MESSAGES_BEHIND, event.topic, event.group).set(event.messages)
+
+    def _count(self, family: Family, *labels: str) -> None:
+        self._metrics.counter(family, *labels).inc()
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        self._count(names.WORKFLOW_TIMERS, event.workflow, event.outcome)
+        self._metrics.histogram(names.WORKFLOW_LATENESS, event.workflow).observe(event.lateness)
+
+    def _outbox_relayed(self, event: OutboxRelayed) -> None:
+        self._metrics.counter(names.RELAY_MESSAGES, event.relay, "sent").inc(event.sent)
 
     def _pool_waited(self, event: PoolWaited) -> None:
         self._metrics.histogram(names.POOL_WAIT, event.pool).observe(event.seconds)

@@ -163,6 +163,65 @@ MESSAGING_DURATION = Family(
     unit="seconds",
     buckets=_FAST,
 )
+WORKFLOW_EVENTS = Family(
+    name="astra_workflow_events",
+    kind=Kind.COUNTER,
+    help="Events that somebody sent to an instance, by what became of them; `duplicate`: taken before.",
+    labels=("workflow", "outcome"),
+)
+WORKFLOW_CONFLICTS = Family(
+    name="astra_workflow_conflicts",
+    kind=Kind.COUNTER,
+    help="Steps decided again, as somebody else changed the instance between reading and writing.",
+    labels=("workflow",),
+)
+WORKFLOW_TIMERS = Family(
+    name="astra_workflow_timers",
+    kind=Kind.COUNTER,
+    help="Timers that fired, by what became of their events.",
+    labels=("workflow", "outcome"),
+)
+WORKFLOW_LATENESS = Family(
+    name="astra_workflow_timer_lateness_seconds",
+    kind=Kind.HISTOGRAM,
+    help="How late timers fired.",
+    labels=("workflow",),
+    unit="seconds",
+    buckets=(0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
+)
+WORKFLOW_STUCK = Family(
+    name="astra_workflow_stuck",
+    kind=Kind.COUNTER,
+    help="Tries to fire the timers of an instance that failed, other than by a store that is away.",
+    labels=("workflow", "cause"),
+)
+RELAY_MESSAGES = Family(
+    name="astra_relay_messages",
+    kind=Kind.COUNTER,
+    help="Messages of the outbox: `sent`, or put aside as `refused`, since no broker can take them.",
+    labels=("relay", "outcome"),
+)
+RELAY_FAILURES = Family(
+    name="astra_relay_failures",
+    kind=Kind.COUNTER,
+    help="Rounds of a relay that ended in an error, after which it waits.",
+    labels=("relay", "cause"),
+)
+RELAY_DEPTH = Family(
+    name="astra_relay_depth",
+    kind=Kind.GAUGE,
+    help="Messages that wait in the outbox, as the relay saw last; only the one with the lease looks.",
+    labels=("relay",),
+    across=Across.MAX,
+)
+RELAY_AGE = Family(
+    name="astra_relay_age_seconds",
+    kind=Kind.GAUGE,
+    help="How long the message at the head of the outbox has stood there before the eyes of the relay.",
+    labels=("relay",),
+    unit="seconds",
+    across=Across.MAX,
+)
 COMMIT_GROUP = Family(
     name="astra_commit_group_size",
     kind=Kind.HISTOGRAM,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from astra_core.telemetry.metrics import Metrics
 
-__all__ = ["watch_breaker", "watch_budget", "watch_limiter", "watch_pool", "watch_process"]
+__all__ = ["watch_breaker", "watch_budget", "watch_limiter", "watch_pool", "watch_process", "watch_relay"]
 
 STATES: Final = ("closed", "open", "half-open", "ramping", "forced open", "disabled", "metrics only")
 
@@ -66,6 +66,17 @@ class PoolLike(Protocol):
     def waiting(self) -> int: ...
 
 
+class RelayLike(Protocol):
+    """A relay of messages, as metrics see it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def age(self) -> float: ...
+
+
 def watch_breaker(metrics: Metrics, breaker: BreakerLike) -> None:
     """Show which state `breaker` is in: 1 for that one, 0 for the others."""
     for state in STATES:
@@ -101,6 +112,14 @@ def watch_pool(metrics: Metrics, pool: PoolLike) -> None:
     metrics.watch(names.POOL_THREADS, lambda: pool.threads, pool.name)
     metrics.watch(names.POOL_QUEUE, lambda: pool.waiting, pool.name)
     metrics.histogram(names.POOL_WAIT, pool.name)
+
+
+def watch_relay(metrics: Metrics, relay: RelayLike) -> None:
+    """Show how much `relay` has before it."""
+    metrics.watch(names.RELAY_DEPTH, lambda: relay.depth, relay.name)
+    metrics.watch(names.RELAY_AGE, lambda: relay.age, relay.name)
+    for outcome in ("sent", "refused"):
+        metrics.counter(names.RELAY_MESSAGES, relay.name, outcome)
 
 
 def watch_process(metrics: Metrics) -> None:

@@ -17,7 +17,7 @@ from astra_core.storage.records import Collection
 from astra_core.storage.writes import Delete, Insert, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from astra_core.clock import Clock
     from astra_core.events import Listener
@@ -117,36 +117,35 @@ class Relay:
         began = self._clock.monotonic()
         try:
             refused = await self._publish(messages)
-            await self._store.commit([*self._fence(), *refused, Sent(through=messages[-1].number)])
+            await self._store.commit([*self._fence(), *_aside(refused), Sent(through=messages[-1].number)])
         except MessagingError:
             self.depth = await self._store.waiting()
             raise
-        self._listener(OutboxRelayed(self.name, len(messages), self._clock.monotonic() - began))
+        for message, _ in refused:
+            self._listener(MessageRefused(self.name, message.topic))
+        self._listener(OutboxRelayed(self.name, len(messages) - len(refused), self._clock.monotonic() - began))
         if len(messages) == self._batch:
             self.depth = await self._store.waiting()
         else:
             self._saw(())
         return len(messages)
 
-    async def _publish(self, messages: Sequence[Message]) -> list[Write]:
-        """Publish in order; returns what to write of those that cannot be."""
+    async def _publish(self, messages: Sequence[Message]) -> list[tuple[Message, str]]:
+        """Publish in order; returns those that can never be, and why."""
         try:
             await self._publisher.publish([self._outgoing(message) for message in messages])
         except ValueError:
             return await self._publish_singly(messages)
         return []
 
-    async def _publish_singly(self, messages: Sequence[Message]) -> list[Write]:
-        writes: list[Write] = []
+    async def _publish_singly(self, messages: Sequence[Message]) -> list[tuple[Message, str]]:
+        refused = []
         for message in messages:
             try:
                 await self._publisher.publish([self._outgoing(message)])
             except ValueError as error:
-                key, value = str(message.number), _encode((message, str(error)))
-                writes += [Delete(collection=REFUSED.name, key=key)]  # what another relay wrote of it
-                writes += [Insert(collection=REFUSED.name, key=key, value=value)]
-                self._listener(MessageRefused(self.name, message.topic))
-        return writes
+                refused.append((message, str(error)))
+        return refused
 
     def _outgoing(self, message: Message) -> Outgoing:
         return Outgoing(message.topic, message.key, message.data, message.id or f"{self.name}-{message.number}")
@@ -156,3 +155,11 @@ class Relay:
         if head != self._head:
             self._head, self._since = head, self._clock.monotonic()
         self.depth = len(messages)
+
+
+def _aside(refused: Sequence[tuple[Message, str]]) -> Iterator[Write]:
+    """Yield what keeps messages, in place of what another relay may have written of them."""
+    for message, why in refused:
+        key = str(message.number)
+        yield Delete(collection=REFUSED.name, key=key)
+        yield Insert(collection=REFUSED.name, key=key, value=_encode((message, why)))

@@ -10,8 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from astra_core import events
+from astra_core.errors import MessagingUnavailable
 from astra_core.keyed import BlockingPool
+from astra_core.messaging import MemoryMessaging
 from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget, Sweep
+from astra_core.storage import MemoryStore, Publish
 from astra_core.telemetry import (
     LIBRARY,
     Metrics,
@@ -23,8 +26,10 @@ from astra_core.telemetry import (
     watch_loop,
     watch_pool,
     watch_process,
+    watch_relay,
 )
 from astra_core.testing import FakeClock
+from astra_core.workflow import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +103,14 @@ def metrics() -> Metrics:
         (events.MessagesTrimmed("links", 1, {}), "astra_messages_trimmed_total{links}"),
         (events.MessagesTrimmed("links", 3, {"mail": 1}), "astra_messages_lost_total{mail}{links}"),
         (events.GroupBehind("links", "mail", 1), "astra_messages_behind{mail}{links}"),
+        (events.EventHandled("link", "Disable", "taken"), "astra_workflow_events_total{taken}{link}"),
+        (events.StepConflicted("link"), "astra_workflow_conflicts_total{link}"),
+        (events.TimerFired("link", "Expire", "taken", 0.7), "astra_workflow_timers_total{taken}{link}"),
+        (events.TimerFired("link", "Expire", "taken", 0.7), "astra_workflow_timer_lateness_seconds_bucket{1.0}{link}"),
+        (events.InstanceStuck("link", "KeyError"), "astra_workflow_stuck_total{KeyError}{link}"),
+        (events.OutboxRelayed("outbox", 1, 0.1), "astra_relay_messages_total{sent}{outbox}"),
+        (events.MessageRefused("outbox", "mail"), "astra_relay_messages_total{refused}{outbox}"),
+        (events.RelayFailed("outbox", "StoreUnavailable", 1.0), "astra_relay_failures_total{StoreUnavailable}{outbox}"),
     ],
 )
 async def test_an_event_is_counted_where_it_belongs(metrics: Metrics, event: object, sample: str) -> None:
@@ -160,6 +173,23 @@ async def test_objects_show_what_they_keep(metrics: Metrics) -> None:
     assert found["astra_limiter_in_use{db}"] == 1
     assert found["astra_pool_threads{db}"] == 1
     await pool.close()
+
+
+async def test_a_relay_shows_what_waits(metrics: Metrics) -> None:
+    """Depth and age are those of the relay when somebody asks; its counters are there from the start."""
+    async with MemoryStore(collections=[]) as store:
+        await store.commit([Publish(topic="t", key="k", data=b"")] * 3)
+        relay = Relay(store, MemoryMessaging(), batch=2, clock=FakeClock())
+        watch_relay(metrics, relay)
+        found = await shown(metrics)
+        assert [found[f"astra_relay_messages_total{{{outcome}}}{{outbox}}"] for outcome in ("sent", "refused")] == [
+            0,
+            0,
+        ]
+        with pytest.raises(MessagingUnavailable):
+            await relay.round()
+        found = await shown(metrics)
+        assert (found["astra_relay_depth{outbox}"], found["astra_relay_age_seconds{outbox}"]) == (3, 0)
 
 
 async def test_the_lag_of_the_loop_is_how_late_it_wakes() -> None:

@@ -78,7 +78,7 @@ async def test_a_batch_leaves_the_outbox_once_it_is_acknowledged(store: StoreEng
     assert [await relay.round(), await relay.round()] == [2, 0]
     assert await broker.published() == ids
     assert await store.waiting() == relay.depth == 0
-    assert [event.count for event in told if isinstance(event, OutboxRelayed)] == [5, 2]
+    assert [event.sent for event in told if isinstance(event, OutboxRelayed)] == [5, 2]
 
 
 async def test_a_batch_that_broke_off_is_published_again(store: StoreEngine, broker: Flaky) -> None:

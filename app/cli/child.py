@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-BACKLOG = 2048
 QUIET = "Application startup failed. Exiting."  # the parent says why
 HYPERCORN = {
     "keep_alive_max_requests": 100_000,
@@ -71,7 +70,8 @@ def http1(application: Any, listener: socket.socket, options: argparse.Namespace
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
+        backlog=options.backlog,
+        timeout_keep_alive=options.keep_alive,
         timeout_graceful_shutdown=math.ceil(options.drain),
     )
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != QUIET)
@@ -90,7 +90,7 @@ def http2(application: Any, listener: socket.socket, options: argparse.Namespace
     config.insecure_bind = []
     config.quic_bind = []
     config.workers = 1
-    config.backlog = BACKLOG
+    config.backlog = options.backlog
     config.accesslog = None
     config.loglevel = "WARNING"
     config.include_server_header = False
@@ -126,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--protocol", choices=("http1", "http2"), required=True)
     parser.add_argument("--listen", type=int, required=True, help="descriptor of the listening socket")
     parser.add_argument("--drain", type=float, required=True, help="seconds that requests may take after SIGTERM")
+    parser.add_argument("--backlog", type=int, default=2_048, help="connections that may wait to be accepted")
+    parser.add_argument("--keep-alive", type=float, default=5.0, help="seconds of an idle HTTP/1.1 connection")
     parser.add_argument("--config", help="hypercorn's TOML file")
     parser.add_argument("--app", default="app:asgi")
     return parser

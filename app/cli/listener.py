@@ -7,18 +7,19 @@ import socket
 
 __all__ = ["ListenError", "address", "listen"]
 
-BACKLOG = 2048
-
 
 class ListenError(Exception):
     """The address cannot be listened on; the text is one line for people."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the first address of `host`, which children may inherit; raises `ListenError`."""
+def listen(host: str, port: int, *, backlog: int = 2_048) -> socket.socket:
+    """A socket that listens on the first address of `host`, which children may inherit; raises `ListenError`.
+
+    `backlog` connections wait at most to be accepted.
+    """
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(where[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(where[:2], family=family, backlog=backlog)
     except socket.gaierror as error:
         raise ListenError(f"cannot listen on {address(host, port)}: unknown host") from error
     except OSError as error:

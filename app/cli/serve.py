@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from app.cli.listener import ListenError, address, listen
-from app.cli.supervisor import StartFailed, Supervisor
+from app.cli.supervisor import RestartPolicy, StartFailed, Supervisor
 from app.settings import load_settings
 from astra_core.errors import ConfigError, StorageError
 
@@ -38,6 +38,9 @@ class Plan:
     port: int
     workers: int
     drain: float  # seconds
+    backlog: int = 2_048
+    keep_alive: float = 5.0  # seconds
+    start_timeout: float = 60.0  # seconds
     store: str
     hypercorn: Path | None = None
     tls: bool = False
@@ -53,7 +56,7 @@ def serve(options: argparse.Namespace) -> int:
 
         plan = decide(settings, environ)
         asyncio.run(check_store(settings))
-        listener = listen(plan.host, plan.port)
+        listener = listen(plan.host, plan.port, backlog=plan.backlog)
         asyncio.run(supervise(plan, listener, environ))
     except ConfigError as error:
         for problem in error.problems:
@@ -89,6 +92,9 @@ def decide(settings: Settings, environ: Mapping[str, str]) -> Plan:
         port=server.port,
         workers=server.workers,
         drain=server.drain_timeout,
+        backlog=server.backlog,
+        keep_alive=server.keep_alive,
+        start_timeout=server.start_timeout,
         store=settings.store.url,
         hypercorn=found,
         tls=found is not None and _names_certificate(found),
@@ -128,6 +134,7 @@ async def supervise(plan: Plan, listener: socket.socket, environ: Mapping[str, s
         stop_timeout=plan.drain + KILL_AFTER,
         on_ready=lambda: print(f"astra: {ready_line(plan, port)}", flush=True),
         say=say,
+        policy=RestartPolicy(start_timeout=plan.start_timeout),
     )
     await supervisor.run()
 
@@ -136,6 +143,7 @@ def child_command(plan: Plan, fd: int) -> list[str]:
     """The command line of one worker. `-P` keeps the script's own folder off the import path."""
     command = [sys.executable, "-P", str(CHILD), "--protocol", plan.protocol]
     command += ["--listen", str(fd), "--drain", str(plan.drain), "--app", plan.app]
+    command += ["--backlog", str(plan.backlog), "--keep-alive", str(plan.keep_alive)]
     if plan.hypercorn is not None:
         command += ["--config", str(plan.hypercorn)]
     return command

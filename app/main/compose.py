@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["compose", "compose_store"]
 
 _QUEUE = 1_000
-"""Calls that may wait for a thread of a pool; the store bounds its own writes before that."""
+"""Calls that may wait for the one thread of a pool whose caller is one too: a writer, a journal, a reloader."""
 _READ_DEADLINE = 10.0
 """Seconds in which settings, or other workers' figures, must have been read: a folder of a network may hang."""
 
@@ -242,7 +242,11 @@ def compose_store(
     """Build the store, and the pools of threads that it blocks in."""
     writer = BlockingPool("store-writer", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
     readers = BlockingPool(
-        "store-reader", threads=settings.store.readers, queue=_QUEUE, clock=clock, listeners=listeners
+        "store-reader",
+        threads=settings.store.readers,
+        queue=settings.store.read_queue,
+        clock=clock,
+        listeners=listeners,
     )
     store = store_from_url(
         settings.store.url,

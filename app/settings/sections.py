@@ -37,6 +37,9 @@ class Store(Section, frozen=True, kw_only=True):
     write_queue: Annotated[
         int, restart("Writes that may wait for the writer; more are refused with 503 at once.", ge=1, le=1_000_000)
     ] = 10_000
+    read_queue: Annotated[
+        int, restart("Reads that may wait for a thread; more are refused with 503 at once.", ge=1, le=1_000_000)
+    ] = 1_000
     group_size: Annotated[int, restart("Most writes that share one commit.", ge=1, le=10_000)] = 256
     changes_kept: Annotated[
         int,

@@ -19,6 +19,21 @@ class Server(Section, frozen=True, kw_only=True):
         restart("`http1` is served by uvicorn, `http2` by hypercorn, which speaks HTTP/1.1 too."),
     ] = "http1"
     workers: Annotated[int, restart("Worker processes; one a core is the most that helps.", ge=1, le=256)] = 1
+    backlog: Annotated[
+        int, restart("Connections that may wait to be accepted; the kernel's somaxconn bounds it.", ge=1, le=65_535)
+    ] = 2_048
+    keep_alive: Annotated[
+        Duration,
+        restart(
+            "An HTTP/1.1 connection without a request is closed after this; longer than the load balancer's own, or it "
+            "meets closed ones. For `http2` hypercorn.toml says it.",
+            ge=1,
+            le=3_600,
+        ),
+    ] = 5.0
+    start_timeout: Annotated[
+        Duration, restart("A worker that does not answer within this time of its start has failed.", ge=1, le=3_600)
+    ] = 60.0
     drain_timeout: Annotated[
         Duration,
         restart(

@@ -167,3 +167,13 @@ def test_a_request_in_flight_at_sigterm_is_answered(launch: Launcher, server: st
     process.code()
     again = launch.serve(env={"ASTRA_STORE__URL": f"sqlite:{process.folder}/data/astra.db"}).ready()
     assert follow(again, "late-one") == "https://example.com/late"
+
+
+def test_an_idle_connection_lives_as_long_as_the_settings_say(launch: Launcher) -> None:
+    """uvicorn's own five seconds do not hold: a load balancer in front may keep its connections for longer, or less."""
+    process = launch.serve(env={"ASTRA_SERVER__KEEP_ALIVE": "1s"}).ready()
+    assert process.port is not None
+    with socket.create_connection(("127.0.0.1", process.port), timeout=4.5) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while client.recv(4096):
+            pass  # the answer, and then the end: a timeout fails

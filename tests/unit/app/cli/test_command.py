@@ -12,7 +12,7 @@ import pytest
 from app.cli.child import HYPERCORN, hypercorn_config
 from app.cli.command import parser
 from app.cli.listener import ListenError, listen
-from app.cli.serve import Plan, decide, overrides, ready_line, without_credentials
+from app.cli.serve import Plan, child_command, decide, overrides, ready_line, without_credentials
 from app.settings import Server, Settings
 from astra_core.errors import ConfigError
 
@@ -99,6 +99,21 @@ def test_the_ready_line_with_tls_on_ipv6() -> None:
 def test_the_store_is_shown_without_credentials(url: str, shown: str) -> None:
     """A password in the store's URL is never printed."""
     assert without_credentials(url) == shown
+
+
+def test_what_the_settings_say_of_the_listener_reaches_the_workers() -> None:
+    """Places in the queue of the system, the life of an idle connection, the time that a start may take."""
+    server = Server(backlog=7, keep_alive=75.0, start_timeout=9.0, drain_timeout=3.0)
+    plan = decide(Settings(server=server), {})
+    assert plan.start_timeout == 9.0
+    command = child_command(plan, 5)
+    given = dict(zip(command[3::2], command[4::2], strict=True))
+    assert {name: given[name] for name in ("--listen", "--drain", "--backlog", "--keep-alive")} == {
+        "--listen": "5",
+        "--drain": "3.0",
+        "--backlog": "7",
+        "--keep-alive": "75.0",
+    }
 
 
 def test_hypercorn_file_decides_tls(tmp_path: Path) -> None:

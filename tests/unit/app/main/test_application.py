@@ -11,9 +11,11 @@ import pytest
 
 from app.main import Application, check_store, compose
 from app.main.application import reason_of
+from app.main.compose import compose_store
 from app.settings import Cache, Clicks, Metrics, Server, Settings, Store
 from astra_core.config import as_loaded
 from astra_core.errors import ConfigError, StorageError, StoreUnavailable
+from astra_core.testing import FakeClock
 from tests.unit.app.clicks.doubles import until
 from tests.unit.astra_core.asgi.driver import Server as Client
 from tests.unit.astra_core.asgi.driver import call, http_scope
@@ -232,6 +234,12 @@ async def test_the_store_can_be_checked_alone(tmp_path: Path) -> None:
     (tmp_path / "bad" / "astra.db").write_bytes(b"no database at all, not a bit of it" * 100)
     with pytest.raises(StorageError):
         await check_store(settings(tmp_path / "bad"))
+
+
+def test_reads_that_may_run_and_wait_are_as_many_as_the_settings_say() -> None:
+    """The threads, and the places before them."""
+    _, (_, readers) = compose_store(Settings(store=Store(url="memory:", readers=3, read_queue=7)), FakeClock())
+    assert (readers.size, readers.limit) == (3, 10)
 
 
 def test_a_reason_is_one_line() -> None:

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-QUIET = "Application startup failed. Exiting."  # the parent says why
+QUIET = (
+    "Application startup failed. Exiting.",  # the parent says why
+    "Unsupported upgrade request.",  # anybody can ask for one; it is answered as the request that it is
+    "No supported WebSocket library detected.",
+)
 HYPERCORN = {
     "keep_alive_max_requests": 100_000,
     "keep_alive_timeout": 5,
@@ -74,7 +78,7 @@ def http1(application: Any, listener: socket.socket, options: argparse.Namespace
         timeout_keep_alive=options.keep_alive,
         timeout_graceful_shutdown=math.ceil(options.drain),
     )
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != QUIET)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith(QUIET))
     uvicorn.Server(config).run(sockets=[listener])
 
 

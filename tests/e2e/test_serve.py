@@ -78,6 +78,18 @@ def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launche
     assert lines(process) == []
 
 
+def test_an_upgrade_is_no_news(launch: Launcher) -> None:
+    """Whoever asks for a websocket is answered like anybody else, and leaves no line with advice that is not meant."""
+    process = launch.serve("--http1").ready()
+    connection = process.connection()
+    connection.request("GET", "/nothing", headers={"connection": "upgrade", "upgrade": "websocket"})
+    assert connection.getresponse().status == 404
+    connection.close()
+    process.signal(signal.SIGTERM)
+    assert process.code() == 0
+    assert lines(process) == []
+
+
 def test_serve_ends_with_2_for_each_problem_of_the_settings(launch: Launcher) -> None:
     """Settings that cannot be used are one line each, all at once, with code 2."""
     wrong = {"ASTRA_SERVER__PROT": "1", "ASTRA_STORE__READERS": "none"}

@@ -129,7 +129,7 @@ class ClickCounter:
         names = tuple(self._journal.removed)
         if names:
             await self._store.commit([Forget(source=name) for name in names])
-            del self._journal.removed[: len(names)]
+            await self._journal.forgotten(names)
 
     async def _gather(self, segment: Segment) -> Batch:
         """Read slices until the commit is big enough or the segment has no more."""

@@ -14,10 +14,11 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from app.clicks.marks import mark, marked, unmark
 from app.clicks.segment import HEADER_SIZE, SUFFIX, Segment, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from astra_core.clock import Clock
@@ -218,6 +219,7 @@ class Journal:
 
     def _lock_orphans(self) -> None:
         sweep(self.folder, before=self._now() - _UNBORN_AGE)
+        self.removed += [name for name in marked(self.folder) if name not in self.removed]
         for path in self.folder.glob("*" + SUFFIX):
             try:
                 segment = Segment.adopt(path)
@@ -235,9 +237,17 @@ class Journal:
         await self._in_pool(lambda: self._remove(segment))
 
     def _remove(self, segment: Segment) -> None:
+        has_position = segment.applied > HEADER_SIZE or segment.claimed is not None
+        if has_position:
+            mark(self.folder, segment.name)
         segment.remove()
-        if segment.applied > HEADER_SIZE or segment.claimed is not None:
+        if has_position:
             self.removed.append(segment.name)
+
+    async def forgotten(self, names: Sequence[str]) -> None:
+        """The store has forgotten the positions of these, the first of `removed`."""
+        del self.removed[: len(names)]
+        await self._in_pool(lambda: unmark(self.folder, names))
 
     async def sync(self) -> None:
         """Make what was recorded survive a power cut, and see how full the folder is."""
@@ -284,7 +294,7 @@ class Journal:
         for segment in (*segments, *self._made, *self._orphans):
             try:
                 if segment.applied == segment.end:
-                    segment.remove()
+                    self._remove(segment)
                 else:
                     segment.close()
             except OSError as error:

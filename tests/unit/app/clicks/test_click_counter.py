@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from app.clicks import Journal
+    from app.clicks.segment import Segment
 
 
 def record(journal: Journal, clicks: dict[str, int]) -> None:
@@ -38,6 +39,20 @@ def advance(work: Coroutine[Any, Any, object], turns: int) -> bool:
         return True
     work.close()
     return False
+
+
+def end(segments: Sequence[Segment]) -> None:
+    """Let go of the locks that a process held, also of a segment that it was just removing."""
+    for segment in segments:
+        segment.close()
+
+
+async def leftovers(bench: Bench) -> list[str]:
+    """Positions of segments that are gone, and marks."""
+    files = bench.files()
+    return [name for name in await bench.store.positions() if name + ".seg" not in files] + [
+        name for name in files if name.endswith(".done")
+    ]
 
 
 async def test_what_is_recorded_is_counted_at_once(bench: Bench) -> None:
@@ -139,20 +154,26 @@ async def test_a_position_that_could_not_be_forgotten_is_forgotten_later(bench: 
 
 @pytest.mark.parametrize("later", [0, 3], ids=["idle", "busy"])
 async def test_a_crash_at_any_moment_counts_every_click_once(tmp_path: Path, later: int) -> None:
-    """The process dies at every point where it awaits, with and without further clicks, and the next one takes over."""
+    """The process dies at every point where it awaits, with and without further clicks, and the next one takes over.
+
+    No position is left in the store of a segment that is gone, and no mark in the folder.
+    """
     turns, through = 0, False
     while not through:
         turns += 1
         bench = Bench(tmp_path / f"{turns}")
         journal, counter = await bench.process()
         fill(journal, "aaa")
+        held = journal.pending
         record(journal, {"bbb": 3})
         through = advance(counter.count(), turns)
         record(journal, {"ccc": later})
+        end(held)
         await bench.settle()
+        assert await leftovers(bench) == [], turns
         assert await bench.store.visits("aaa", "bbb", "ccc") == [journal.recorded - 3 - later, 3, later], turns
         crash(bench.journals[-1])
-    assert turns == 9  # two commits, a removal and a forgetting, each with a turn before and after
+    assert turns == 11  # two commits, a removal, a forgetting and an unmarking, each with a turn before and after
 
 
 async def test_a_crash_while_taking_over_counts_every_click_once(tmp_path: Path) -> None:
@@ -163,7 +184,9 @@ async def test_a_crash_while_taking_over_counts_every_click_once(tmp_path: Path)
         bench = Bench(tmp_path / f"{turns}")
         journal, counter = await bench.process()
         fill(journal, "aaa")
+        held = journal.pending
         advance(counter.count(), 3)  # the commit is done, its answer on the way
+        end(held)
         crash(journal)
         heir, counter = await bench.process()
 
@@ -171,12 +194,15 @@ async def test_a_crash_while_taking_over_counts_every_click_once(tmp_path: Path)
             await counter.adopt()
             await counter.count()
 
+        held = (*heir.pending, *held)
         through = advance(take_over(), turns)
+        end((*heir.pending, *held))
         await bench.settle()
+        assert await leftovers(bench) == [], turns
         assert await bench.store.visits("aaa") == [journal.recorded], turns
         crash(bench.journals[-1])
         assert heir.dropped == 0
-    assert turns == 10  # a look at the folder, the positions, two removals and a forgetting
+    assert turns == 14  # a look at the folder, the positions, three removals, a forgetting and an unmarking
 
 
 async def test_an_owner_that_counts_to_the_last_moment_is_not_counted_again(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.clicks.marks import mark
 from app.clicks.segment import HEADER_SIZE, Segment
 from astra_core.errors import StoreUnavailable
 from astra_core.keyed import BlockingPool
@@ -178,6 +179,28 @@ async def test_over_quota_only_what_was_not_counted_is_lost(bench: Bench) -> Non
     assert journal.removed == [first.name]
 
 
+async def test_a_mark_beside_its_segment_says_nothing(bench: Bench) -> None:
+    """Its maker ended between marking and unlinking: the segment is adopted at its position, which is kept."""
+    journal = bench.journal()
+    await journal.open()
+    segment = journal.pending[-1]
+    assert journal.record(b"abc")
+    mark(bench.folder, segment.name)
+    crash(journal)
+    other = bench.journal()
+    await other.open()
+
+    async def positions() -> dict[str, int]:
+        return {segment.name: segment.end}
+
+    await other.adopt(positions)
+    assert other.removed == []
+    (adopted,) = [one for one in other.pending if one.name == segment.name]
+    assert adopted.applied == segment.end
+    await other.remove(adopted)
+    assert other.removed == [segment.name]
+
+
 async def test_the_segment_in_use_is_not_dropped(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """A reader keeps its segment; with nothing else to drop, clicks are, and that is told once."""
     journal = bench.journal(quota=2 * SEGMENT)
@@ -333,7 +356,7 @@ async def test_close_leaves_what_was_not_counted(bench: Bench) -> None:
     counted, current = journal.pending
     counted.applied = counted.end
     await journal.close()
-    assert bench.files() == [current.path.name]
+    assert bench.files() == [counted.name + ".done", current.path.name]  # its position is still to be forgotten
     assert journal.pending == ()
     assert not has_room(journal)
     assert not journal.record(b"abc")

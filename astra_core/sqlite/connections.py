@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Backoff", "Connect", "Schema", "connect", "open_reader", "open_writer", "prepare_file"]
 
-_NORMAL_WAL_BYTES = 8 * 1024 * 1024
+_NORMAL_WAL_BYTES = 16 * 1024 * 1024
+_CHECKPOINT_PAGES = 4_000
+"""Pages in the WAL before they are moved into the database: a page written ten times until then is moved once."""
 _IDENTITY = (  # one statement, so one snapshot: another process may be creating the schema right now
     "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
     " (SELECT count(*) FROM sqlite_master)"
@@ -92,6 +94,7 @@ def open_writer(path: Path, schema: Schema, *, connect: Connect, backoff: Backof
         _patiently(lambda: _check_owner(connection, path, schema), backoff)
         _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchall(), backoff)
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_NORMAL_WAL_BYTES}")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-16384")

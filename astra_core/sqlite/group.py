@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Done", "GroupCommit", "Together", "one_after_another"]
 
+_PAUSES = 8
+"""Pauses before one group, at most: those who come back do so within a few milliseconds, or not at all."""
 _WAL_LOOK = 64
 """Groups between two looks at the size of the WAL."""
 
@@ -89,13 +91,13 @@ class GroupCommit:
     def drain(self, queue: deque[Unit], settle: Callable[[Done], None]) -> None:
         """Commit until the queue is empty; `settle` is called with each group as soon as it is durable.
 
-        Those whom a group answers often come back at once: when fewer wait than the last group held, a short pause lets
-        the next one grow, so that many writers share a sync and a lone one waits for nobody (PostgreSQL: commit_delay).
+        Those whom a group answers often come back soon: while fewer wait than the last group held, and more than a
+        moment ago, pauses let the next one grow, so that many writers share a sync and a lone one waits for nobody
+        (PostgreSQL: commit_delay).
         """
         held = 0
         while queue:
-            if len(queue) < held:
-                self._pause(self._limits.gather)
+            self._gather(queue, held)
             done = self._group(queue)
             held = len(done.units)
             settle(done)
@@ -104,6 +106,16 @@ class GroupCommit:
                 self._bound_wal()
             if self._monotonic() < self._contended_until:
                 self._pause(self._limits.courtesy)
+
+    def _gather(self, queue: deque[Unit], held: int) -> None:
+        """Pause as long as the queue grows towards what the last group held, a bounded number of times."""
+        for _ in range(_PAUSES):
+            waiting = len(queue)
+            if waiting >= held:
+                return
+            self._pause(self._limits.gather)
+            if len(queue) <= waiting:
+                return
 
     def checkpoint(self) -> None:
         """Move what the WAL holds into the database as far as readers allow. For idle moments."""

@@ -75,9 +75,10 @@ class LinkApi:
 
     async def create(self, request: Request) -> Response:
         """`POST /v1/links`."""
-        base, now = self._short_urls.base(request), in_force(request)
+        host, now = self._short_urls.host(request), in_force(request)
+        base = self._short_urls.base(request, host)
         body = await read_json(request, limit=now.bodies.body, arrival=self._arrival)
-        draft = self._draft(decode(self._new, body), self._short_urls.host(request))
+        draft = self._draft(decode(self._new, body), host)
 
         async def render(outcomes: list[Outcome]) -> Answer:
             (outcome,) = outcomes

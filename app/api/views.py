@@ -32,9 +32,12 @@ class ShortUrls:
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
         self._known: dict[bytes, str] = {}
 
-    def base(self, request: Request) -> str:
-        """Return what short URLs of this request begin with. Raises `RequestRefused` for a foreign Host."""
-        return self._base or f"{request.scope['scheme']}://{self.host(request)}"
+    def base(self, request: Request, host: str = "") -> str:
+        """Return what short URLs of this request begin with; `host` is the request's, if that is known already.
+
+        Raises `RequestRefused` for a foreign Host.
+        """
+        return self._base or f"{request.scope['scheme']}://{host or self.host(request)}"
 
     def host(self, request: Request) -> str:
         """Return the request's host and port. A forged Host header must not end in a link that we hand out."""

@@ -230,9 +230,8 @@ def _prefix_of(listing: Listing) -> tuple[Scalar, ...]:
 
 def _base_of(state: LinkState | None) -> BaseState | None:
     """Return the stored state that a wanted state is found under; None looks at all that are not deleted."""
-    if state is None:
-        return None
-    return {LinkState.DISABLED: BaseState.DISABLED, LinkState.DELETED: BaseState.DELETED}.get(state, BaseState.ACTIVE)
+    few = {LinkState.DISABLED: BaseState.DISABLED, LinkState.DELETED: BaseState.DELETED}
+    return None if state is None else few.get(state)
 
 
 def _matches(one: Snapshot, listing: Listing, now: int) -> bool:

@@ -98,8 +98,9 @@ class Catalogue:
         return index
 
     def _entries(self, shape: Shape, entries: Entries) -> None:
+        indexes = shape.indexes
         for name, rows in entries.items():
-            index = shape.indexes.get(name)
+            index = indexes.get(name)
             if index is None:
                 raise ValueError(f"{shape.name} has no index {name!r}")
             if len(rows) > 1 and not index.multi:
@@ -107,7 +108,9 @@ class Catalogue:
             for parts in rows:
                 if len(parts) != index.parts:
                     raise ValueError(f"index {name} has {index.parts} parts, not {len(parts)}")
-                _scalars(parts, name)
+                for value in parts:
+                    if type(value) is not int or not _LOW <= value <= _HIGH:  # most are whole numbers that fit
+                        _scalar(value, name)
 
     def _insert(self, write: Insert) -> None:
         shape = self.shape(write.collection)

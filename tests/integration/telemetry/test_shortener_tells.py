@@ -59,7 +59,7 @@ async def telling(folder: Path, endpoint: str, written: io.StringIO) -> AsyncIte
 
 
 async def test_every_metric_of_the_tables_is_exported(tmp_path: Path) -> None:
-    """Not its name alone: after a creation, a redirect and their counting each has a sample under each of its series."""
+    """Not its name alone: after a creation, a redirect and their counting each has a sample of each of its series."""
     with http_collector() as (endpoint, _):
         async with telling(tmp_path, endpoint, io.StringIO()) as served:
             link = await served.create()

@@ -1,0 +1,48 @@
+"""Links as records: which equals are found, and what takes room in an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from app.domain import BaseState, Link
+from app.links import LINKS, LinkRepository
+from astra_core.storage import Insert, MemoryStore
+
+if TYPE_CHECKING:
+    from astra_core.storage import Write
+
+LINK = Link(code="one", url="https://example.org/", created_at=1, updated_at=1)
+
+
+def inserted(write: Write) -> Insert:
+    """The insert that a creation begins with."""
+    assert isinstance(write, Insert)
+    return write
+
+
+async def test_a_link_that_only_shares_the_number_is_no_equal() -> None:
+    """The index is ordered by half a digest; what two links share by chance there does not make them equal."""
+    store = MemoryStore(collections=(LINKS,))
+    await store.open()
+    links = LinkRepository(store)
+    one = inserted(links.creation(LINK)[0])
+    other = inserted(links.creation(replace(LINK, code="other", url="https://example.org/other"))[0])
+    twin = links.creation(replace(LINK, code="twin", created_at=2, updated_at=2))
+    clash = Insert(collection=LINKS.name, key="other", value=other.value, entries=one.entries, text=other.text)
+    await store.commit([one, clash, *twin])
+    assert [found.link.code for found in await links.equal_to(LINK, limit=10)] == ["twin", "one"]
+
+
+async def test_only_states_that_few_links_are_in_have_an_index() -> None:
+    """An active link has no entry by state; a disabled one has, and is found by it."""
+    store = MemoryStore(collections=(LINKS,))
+    await store.open()
+    links = LinkRepository(store)
+    await store.commit(links.creation(LINK))
+    off = replace(LINK, code="off", base=BaseState.DISABLED)
+    await store.commit(links.creation(off))
+    assert "base" not in inserted(links.creation(LINK)[0]).entries
+    page = await links.page(base=BaseState.DISABLED, tag=None, contains="", after=None, limit=10)
+    assert [found.link.code for found in page.links] == ["off"]

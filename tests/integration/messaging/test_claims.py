@@ -1,4 +1,4 @@
-"""Claims on their way to the disk while it is busy: who holds a group is never in doubt."""
+"""Claims, while the disk is busy and when lock files vanish: who holds a group is never in doubt."""
 
 from __future__ import annotations
 
@@ -86,3 +86,35 @@ async def test_a_busy_file_is_unavailable_and_not_waited_for_without_end(
             await engine.consumer("t", group="g").receive(wait=30.0)
         writing.execute("ROLLBACK")
         assert datas(await engine.consumer("t", group="g").receive()) == [b"1"]
+
+
+async def test_a_lock_of_a_file_that_is_gone_is_no_claim(path: Path) -> None:
+    """Who stood by has the old file open: its lock, free at last, says nothing of who holds the group by then."""
+    async with sqlite_engine(path) as engine:
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        old, standing_by, new = (engine.consumer("t", group="g") for _ in range(3))
+        assert datas(await old.receive()) == [b"1"]
+        assert await standing_by.receive() == ()
+        await asyncio.to_thread((path.parent / "messages.db-groups" / "t~g.lock").unlink)
+        (received,) = await new.receive()
+        await old.release()
+        assert await standing_by.receive() == ()
+        assert await standing_by.receive() == ()
+        await new.acknowledge(received)
+        await new.release()
+        await engine.publisher().publish([Outgoing("t", "k", b"2")])
+        assert datas(await standing_by.receive()) == [b"2"]
+
+
+async def test_this_process_is_woken_without_a_look(path: Path) -> None:
+    """A publish wakes who waits for news, and a release who stands by, however long the poll."""
+    async with sqlite_engine(path, poll=3600.0) as engine:
+        consumer, other = engine.consumer("t", group="g"), engine.consumer("t", group="g")
+        waiting = asyncio.create_task(consumer.receive(wait=60.0))
+        await asyncio.sleep(0.1)
+        standing_by = asyncio.create_task(other.receive(wait=60.0))
+        await asyncio.sleep(0.1)
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        assert datas(await asyncio.wait_for(waiting, 10.0)) == [b"1"]
+        await consumer.release()
+        assert datas(await asyncio.wait_for(standing_by, 10.0)) == [b"1"]

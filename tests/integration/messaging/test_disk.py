@@ -13,6 +13,7 @@ import pytest
 
 from astra_core.errors import MessagingError, MessagingUnavailable
 from astra_core.messaging import Outgoing, Retain
+from astra_core.messaging.sqlite.append import units
 from astra_core.sqlite import connect
 from tests.contract.messaging.conftest import datas, drain, sqlite_engine
 
@@ -86,6 +87,21 @@ async def test_a_long_backlog_goes_in_bounded_steps(path: Path) -> None:
             await consumer.acknowledge(last)
             kept.append((await engine.topics())[0].kept)
         assert kept == [7_000, 2_000, 0, 0]
+
+
+async def test_pages_and_units_are_bounded_in_bytes(path: Path) -> None:
+    """However many messages of a megabyte are asked for or published at once, a few go together."""
+    heard: list[int] = []
+    large = [Outgoing("t", "k", bytes([number]) * 1_000_000) for number in range(20)]
+    async with sqlite_engine(path) as engine:
+        await engine.publisher().publish(large)
+        consumer = engine.consumer("t", group="g")
+        while messages := await consumer.receive():
+            heard.append(len(messages))
+    assert heard == [5, 5, 5, 5]
+    assert [len(unit) for unit in units(large)] == [4] * 5
+    assert [len(unit) for unit in units([Outgoing("t", "k", b"")] * 2_500)] == [1_000, 1_000, 500]
+    assert list(units([])) == []
 
 
 async def test_a_full_file_refuses_messages_and_loses_none(path: Path) -> None:

@@ -71,6 +71,7 @@ async def test_a_release_while_a_claim_is_on_its_way_leaves_nothing_held(
         assert datas(await other.receive()) == [b"1"]
         with pytest.raises(ValueError, match="did not receive"):
             await consumer.acknowledge(1)
+        assert await consumer.receive() == ()
 
 
 async def test_a_busy_file_is_unavailable_and_not_waited_for_without_end(

@@ -578,7 +578,7 @@ FROM_MEMORY = f"{rate('astra_cache_hits_total')} + {rate('astra_cache_unknown_to
 PRODUCT = Dashboard(
     uid="astra-product",
     title="Astra / Product",
-    about="Links, clicks, and the cache that answers for them.",
+    about="Links, clicks, imports, and the cache that answers for links.",
     rows={
         "Links": [
             Panel(
@@ -647,6 +647,29 @@ PRODUCT = Dashboard(
                 about="A second.",
                 unit="cps",
                 queries={"requests": rate("astra_requests_cancelled_total")},
+            ),
+        ],
+        "Imports": [
+            Panel(
+                title="Rows imported",
+                about="By what became of them.",
+                unit="cps",
+                queries={"{{outcome}}": rate("astra_import_rows_total", by="outcome")},
+            ),
+            Panel(
+                title="Imports",
+                about="A second, by the state that they came to.",
+                unit="cps",
+                queries={"{{state}}": rate("astra_imports_total", by="state")},
+            ),
+            Panel(
+                title="Uploads and workers",
+                about="Files that are being received; workers started a second, of which an import needs one.",
+                unit="short",
+                queries={
+                    "uploads": total("astra_import_uploads"),
+                    "workers started": rate("astra_import_workers_total"),
+                },
             ),
         ],
         "Cache": [

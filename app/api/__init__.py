@@ -5,6 +5,8 @@ from app.api.application import build_management
 from app.api.figures import MetricsApi
 from app.api.health import HealthApi
 from app.api.history import HistoryApi
+from app.api.import_rows import draft_of_row, report_of
+from app.api.imports import ImportApi
 from app.api.in_force import IN_FORCE, Current, InForce
 from app.api.links import LinkApi, PageLimits
 from app.api.operations import operations
@@ -19,6 +21,7 @@ __all__ = [
     "Current",
     "HealthApi",
     "HistoryApi",
+    "ImportApi",
     "InForce",
     "LinkApi",
     "LinkViews",
@@ -26,6 +29,8 @@ __all__ = [
     "PageLimits",
     "ShortUrls",
     "build_management",
+    "draft_of_row",
     "operations",
     "problem_of",
+    "report_of",
 ]

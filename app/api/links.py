@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from app.service import LinkCreator, LinkManager, Outcome, Snapshot
     from astra_core.resilience import Deadlines
 
-__all__ = ["PATCH_MEDIA", "LinkApi", "PageLimits"]
+__all__ = ["PATCH_MEDIA", "LinkApi", "PageLimits", "draft_of"]
 
 PATCH_MEDIA = ("application/merge-patch+json", "application/json")
 _TIMES = ("starts_at", "expires_at")
@@ -78,7 +78,7 @@ class LinkApi:
         host, now = self._short_urls.host(request), in_force(request)
         base = self._short_urls.base(request, host)
         body = await read_json(request, limit=now.bodies.body, arrival=self._arrival)
-        draft = self._draft(decode(self._new, body), host)
+        draft = draft_of(decode(self._new, body), host)
 
         async def render(outcomes: list[Outcome]) -> Answer:
             (outcome,) = outcomes
@@ -173,26 +173,10 @@ class LinkApi:
         code, versions, why = request.path_params["code"], if_match(request), reason_of(request)
         return await self._manager.move(code, event, versions=versions, by=CALLER, why=why)
 
-    def _draft(self, new: NewLink, host: str) -> Draft:
-        return Draft(
-            url=new.url,
-            code=new.code,
-            starts_at=to_microseconds(new.starts_at),
-            expires_at=to_microseconds(new.expires_at),
-            max_visits=new.max_visits,
-            redirect_status=new.redirect_status,
-            forward_query=new.forward_query,
-            tags=new.tags,
-            title=new.title,
-            private=new.private,
-            reuse=new.reuse,
-            via=host,
-        )
-
     def _item(self, item: msgspec.Raw, host: str) -> Draft | AstraError:
         """Each item of a batch is read like a body of its own, so that one bad item refuses itself alone."""
         try:
-            return self._draft(decode(self._new, item), host)
+            return draft_of(decode(self._new, item), host)
         except AstraError as error:
             return error
 
@@ -237,3 +221,21 @@ class LinkApi:
     def _link(self, snapshot: Snapshot, base: str) -> Response:
         body = self._encode(self._views.view(snapshot, base=base))
         return json_answer(200, body, (b"etag", etag_of(snapshot.version)))
+
+
+def draft_of(new: NewLink, host: str) -> Draft:
+    """Return the draft of a link as a request to `host` asks for it."""
+    return Draft(
+        url=new.url,
+        code=new.code,
+        starts_at=to_microseconds(new.starts_at),
+        expires_at=to_microseconds(new.expires_at),
+        max_visits=new.max_visits,
+        redirect_status=new.redirect_status,
+        forward_query=new.forward_query,
+        tags=new.tags,
+        title=new.title,
+        private=new.private,
+        reuse=new.reuse,
+        via=host,
+    )

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.domain import LinkState
 from app.domain.rules import REDIRECT_STATUSES
+from app.imports import Format, ImportState
 from app.service import HAPPENINGS
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "Health",
     "HistoryEntry",
     "HistoryItems",
+    "ImportItems",
+    "ImportView",
     "ItemProblem",
     "LinkItems",
     "LinkPatch",
@@ -191,6 +194,40 @@ class BatchResult(Struct, frozen=True, kw_only=True):
     """One result a link, in the order of the request."""
 
     results: list[BatchItem]
+
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class ImportView(Struct, frozen=True, kw_only=True):
+    """An import, and how far it has come."""
+
+    id: str
+    state: ImportState
+    name: Annotated[str, Meta(description="What the sender called the file.")]
+    format: Format
+    report_format: Format
+    size: Annotated[int, Meta(ge=0, description="Bytes of the file.")]
+    bytes_read: Annotated[int, Meta(ge=0, description="Bytes of the rows that were looked at.")]
+    rows: Annotated[int, Meta(ge=0)] | None
+    """Rows of the file, once all of it was looked at."""
+    done: Annotated[int, Meta(ge=0, description="Rows that were looked at: created, reused or failed.")]
+    created: Count
+    reused: Count
+    failed: Count
+    rate: Annotated[float, Meta(ge=0, description="Rows a second while it was at work.")] | None
+    reason: Annotated[str, Meta(description="Why it failed as a whole.")] | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    report: Annotated[str, Meta(description="Where the report of its rows is.")]
+
+
+class ImportItems(Struct, frozen=True, kw_only=True):
+    """Imports, newest first; `next_cursor` is null on the last page."""
+
+    items: list[ImportView]
+    next_cursor: str | None
 
 
 class Health(Struct, frozen=True, kw_only=True):

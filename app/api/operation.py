@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import Request
 
-from astra_core.asgi import Response
+from astra_core.asgi import ASGIApp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Handler", "Operation", "Parameter"]
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Awaitable[ASGIApp]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.api.conditions import REASON_LENGTH
+from app.api.import_operations import import_operations
 from app.api.links import PATCH_MEDIA
 from app.api.models import (
     CODE_PATTERN,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from app.api.figures import MetricsApi
     from app.api.health import HealthApi
     from app.api.history import HistoryApi
+    from app.api.imports import ImportApi
     from app.api.links import LinkApi
 
 __all__ = ["operations"]
@@ -100,7 +102,13 @@ _REDIRECT = Operation(
 )
 
 
-def operations(links: LinkApi, history: HistoryApi, health: HealthApi, metrics: MetricsApi) -> tuple[Operation, ...]:
+def operations(
+    links: LinkApi,
+    history: HistoryApi,
+    health: HealthApi,
+    metrics: MetricsApi,
+    imports: ImportApi | None = None,
+) -> tuple[Operation, ...]:
     """Return the table, bound to the handlers."""
     limit = Parameter(
         name="limit",
@@ -219,6 +227,7 @@ def operations(links: LinkApi, history: HistoryApi, health: HealthApi, metrics: 
             parameters=_CHANGE,
             problems=(*_ANY, 404, 409, 412),
         ),
+        *(() if imports is None else import_operations(imports)),
         Operation(
             method="GET",
             path="/healthz",

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from app.codes import CodesExhausted
 from app.domain import InvalidLink, InvalidUrl, ReservedCode
+from app.imports import InvalidImport, NoRoom, TooLarge, TooManyUploads, UnknownImport, UploadBroken, UploadLate
 from app.service import (
     CodeTaken,
     IdempotencyInProgress,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["RequestRefused", "problem_of", "refuse"]
 
 _URN = "urn:astra:problem:"
+_CLOSE = ((b"connection", b"close"),)
+"""For an answer that comes before the whole body: the rest of it is not wanted."""
+_UPLOADS_WAIT = 10.0
 _DETAILS = {
     404: "There is nothing at this path; /openapi.json lists what there is.",
     405: "This path does not answer this method; see Allow.",
@@ -151,6 +155,55 @@ def _exhausted(error: CodesExhausted) -> Problem:
     return Problem(status=503, type=_URN + "codes-exhausted", title="Codes exhausted", detail=detail)
 
 
+def _unknown_import(error: UnknownImport) -> Problem:
+    return Problem(status=404, type=_URN + "unknown-import", title="Unknown import", detail="No import has this id.")
+
+
+def _invalid_import(error: InvalidImport) -> Problem:
+    return Problem(
+        status=422, type=_URN + "invalid-import", title="Invalid import", detail=error.detail, headers=_CLOSE
+    )
+
+
+def _too_large(error: TooLarge) -> Problem:
+    detail = f"The file is larger than {error.limit} bytes (imports.max_file); split it and send the pieces."
+    return Problem(status=413, type=_URN + "file-too-large", title="File too large", detail=detail, headers=_CLOSE)
+
+
+def _no_room(error: NoRoom) -> Problem:
+    detail = "The disk that holds imports is full; nothing was kept. Send the file again when there is room."
+    if error.limit is not None:
+        detail = (
+            f"The folder of imports would hold more than {error.limit} bytes (imports.quota); nothing was kept. "
+            "Wait for imports under way to end, or send a smaller file."
+        )
+    return Problem(
+        status=507, type=_URN + "no-room", title="No room", detail=detail, headers=_CLOSE, retry_after=_UPLOADS_WAIT
+    )
+
+
+def _too_many_uploads(error: TooManyUploads) -> Problem:
+    detail = f"{error.limit} files are being received already (imports.uploads); send this one later."
+    return Problem(
+        status=503,
+        type=_URN + "overloaded",
+        title="Overloaded",
+        detail=detail,
+        headers=_CLOSE,
+        retry_after=_UPLOADS_WAIT,
+    )
+
+
+def _upload_broken(error: UploadBroken) -> Problem:
+    detail = "The connection closed before the file had arrived; nothing was kept."
+    return Problem(status=400, type=_URN + "upload-broken", title="Upload broken", detail=detail)
+
+
+def _upload_late(error: UploadLate) -> Problem:
+    detail = f"Nothing of the file came for {error.seconds:g} seconds; nothing was kept, send it again."
+    return Problem(status=408, type=_URN + "upload-late", title="Upload late", detail=detail, headers=_CLOSE)
+
+
 def _http(error: HTTPException) -> Problem:
     """Translate what Starlette's router refuses."""
     headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
@@ -179,4 +232,11 @@ _PROBLEMS: dict[type[BaseException], Callable[..., Problem]] = {
     WorkCut: _cut,
     CommitConflict: _conflict,
     CodesExhausted: _exhausted,
+    UnknownImport: _unknown_import,
+    InvalidImport: _invalid_import,
+    TooLarge: _too_large,
+    NoRoom: _no_room,
+    TooManyUploads: _too_many_uploads,
+    UploadBroken: _upload_broken,
+    UploadLate: _upload_late,
 }

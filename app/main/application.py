@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.edge import Drain
     from app.links import Follower, Resolver
     from app.main.background import Background
+    from app.main.embedding import ImportService
     from app.main.live import Live
     from app.main.reloading import Reloading
     from app.main.telemetry import Telemetry
@@ -61,6 +62,7 @@ class Application:
         health: HealthApi,
         background: Background,
         pools: Sequence[BlockingPool],
+        imports: ImportService,
         telemetry: Telemetry,
         live: Live,
         reloading: Reloading | None,
@@ -80,6 +82,7 @@ class Application:
         self._health = health
         self._background = background
         self._pools = pools
+        self._imports = imports
         self.telemetry = telemetry
         self._reloading = reloading
         self._clock = clock
@@ -127,6 +130,7 @@ class Application:
         spawn(self._counter.run())
         spawn(self._purge())
         spawn(self._trim())
+        await self._imports.open()
         await self.telemetry.open(spawn)
         if self._reloading is not None:
             self._reloading.start()
@@ -145,6 +149,7 @@ class Application:
         """Stop what runs, count what can be counted at once, and close."""
         if self._reloading is not None:
             self._reloading.stop()
+        await self._imports.close()
         await self._background.close(timeout=_LAST_COUNT)
         try:
             async with asyncio.timeout(_LAST_COUNT):

@@ -11,6 +11,7 @@ from app.api import (
     Current,
     HealthApi,
     HistoryApi,
+    ImportApi,
     LinkApi,
     LinkViews,
     MetricsApi,
@@ -22,10 +23,12 @@ from app.api import (
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
 from app.edge import Drain, Freshness, Redirects, build_edge
+from app.imports import IMPORTS
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver, link_runner
 from app.main.application import Application
 from app.main.background import Background
 from app.main.dependencies import dependencies, probe_reads, probe_writes
+from app.main.embedding import compose_import_service
 from app.main.following import (
     follow_clicks,
     follow_links,
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     from astra_core.storage import StoreEngine
     from astra_core.telemetry import Logs
 
-__all__ = ["compose", "compose_store"]
+__all__ = ["compose", "compose_codes", "compose_store"]
 
 _QUEUE = 1_000
 """Calls that may wait for the one thread of a pool whose caller is one too: a writer, a journal, a reloader."""
@@ -115,9 +118,7 @@ def compose(
     tried = observed(engine, name=settings.store.engine, listener=listeners, clock=clock)
     store = guarded(tried, reads=reads, writes=writes)
     links = LinkRepository(store)
-    codes = CodeFactory(
-        store, region=settings.codes.region, block=settings.codes.block, key=_key(settings), clock=clock
-    )
+    codes = compose_codes(settings, store, clock=clock)
 
     resolver = Resolver(
         links,
@@ -158,27 +159,35 @@ def compose(
     runner = link_runner(store, links, clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
 
+    short_urls = ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts)
+    pages = PageLimits(
+        page=settings.links.page_size,
+        max_page=settings.links.max_page_size,
+        max_batch=settings.links.max_batch,
+    )
     link_api = LinkApi(
         creator,
         manager,
         LinkViews(clock=clock),
-        ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts),
+        short_urls,
         arrival=policies.deadlines("body", lambda s: DeadlineParameters(budget=s.server.body_timeout)),
-        pages=PageLimits(
-            page=settings.links.page_size,
-            max_page=settings.links.max_page_size,
-            max_batch=settings.links.max_batch,
-        ),
+        pages=pages,
     )
     history_api = HistoryApi(LinkHistory(links, runner), pages=link_api.pages)
     current = Current(rules_in_force(settings))
+    import_pool = BlockingPool("imports", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
+    imports = compose_import_service(
+        settings, store, codes, live, current, shared=sources is not None, run=import_pool.run, clock=clock
+    )
+    import_api = ImportApi(imports.imports, short_urls, pages=pages, wake=imports.wake)
     freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
     reloading = _reloading(loaded, sources, live, background, run=read_files, listeners=listeners, clock=clock)
     looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, reloading)
     health = HealthApi(looks, gate=gate)
     metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
-    management = build_management(operations(link_api, history_api, health, metrics_api), version=__version__)
+    table = operations(link_api, history_api, health, metrics_api, import_api)
+    management = build_management(table, version=__version__)
     redirects = Redirects(
         management,
         resolver=resolver,
@@ -210,10 +219,13 @@ def compose(
     follow_requests(live, current, freshness)
     instruments.links(resolver, follower, codes, creator)
     instruments.clicks(journal, counter)
+    instruments.imports(imports.imports, imports.importer)
+    if imports.embedded is not None:
+        instruments.import_worker(imports.embedded)
     instruments.drain(drain)
     if reloading is not None:
         instruments.settings(reloading.reloader)
-    instruments.pools((*pools, journal_pool, files))
+    instruments.pools((*pools, journal_pool, import_pool, files))
 
     return Application(
         edge,
@@ -228,7 +240,8 @@ def compose(
         drain=drain,
         health=health,
         background=background,
-        pools=(*pools, journal_pool, files),
+        pools=(*pools, journal_pool, import_pool, files),
+        imports=imports,
         telemetry=telemetry,
         live=live,
         reloading=reloading,
@@ -250,7 +263,7 @@ def compose_store(
     )
     store = store_from_url(
         settings.store.url,
-        collections=(LINKS, IDEMPOTENCY, SYSTEM),
+        collections=(LINKS, IDEMPOTENCY, SYSTEM, *IMPORTS),
         writer=writer,
         readers=readers,
         limits=store_limits(settings),
@@ -293,5 +306,7 @@ def _reloading(
     )
 
 
-def _key(settings: Settings) -> bytes | None:
-    return None if settings.codes.key is None else bytes.fromhex(settings.codes.key.reveal())
+def compose_codes(settings: Settings, store: StoreEngine, *, clock: Clock) -> CodeFactory:
+    """Build what gives out codes."""
+    key = None if settings.codes.key is None else bytes.fromhex(settings.codes.key.reveal())
+    return CodeFactory(store, region=settings.codes.region, block=settings.codes.block, key=key, clock=clock)

@@ -82,6 +82,22 @@ JOURNAL_SYNC_FAILED = Family(
     help="1 while the journal cannot be synced, so that a power cut would take more than its interval.",
     across=Across.MAX,
 )
+IMPORTS = Family(
+    name="astra_imports",
+    kind=Kind.COUNTER,
+    help="Imports that came to a state: a resumed one comes to `running` again.",
+    labels=("state",),
+)
+IMPORT_ROWS = Family(
+    name="astra_import_rows",
+    kind=Kind.COUNTER,
+    help="Rows of imports by what became of them: `created`, `reused` (an equal link was there), `failed`.",
+    labels=("outcome",),
+)
+IMPORT_UPLOADS = Family(
+    name="astra_import_uploads", kind=Kind.GAUGE, help="Files that are being received, all server processes."
+)
+IMPORT_WORKERS = Family(name="astra_import_workers", kind=Kind.COUNTER, help="Workers that server processes started.")
 REQUESTS_CANCELLED = Family(
     name="astra_requests_cancelled", kind=Kind.COUNTER, help="Requests that shutdown cut off after the drain timeout."
 )

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from app.edge import Freshness
     from app.links import Follower, Resolver
     from app.main.live import Live
-    from app.service import IdempotencyKeys
+    from app.service import IdempotencyKeys, ImportManager
     from app.settings import Settings
     from astra_core.storage import StoreEngine
 
-__all__ = ["follow_clicks", "follow_links", "follow_requests", "follow_store", "rules_in_force", "store_limits"]
+__all__ = [
+    "follow_clicks",
+    "follow_imports",
+    "follow_links",
+    "follow_requests",
+    "follow_store",
+    "rules_in_force",
+    "store_limits",
+]
 
 
 def follow_store(live: Live, engine: StoreEngine, follower: Follower) -> None:
@@ -44,6 +52,16 @@ def follow_clicks(live: Live, journal: Journal, counter: ClickCounter) -> None:
     live.attribute(journal, "sync_interval", lambda s: s.clicks.sync_interval)
     live.attribute(counter, "interval", lambda s: s.clicks.apply_interval)
     live.attribute(counter, "adopt_interval", lambda s: s.clicks.adopt_interval)
+
+
+def follow_imports(live: Live, imports: ImportManager) -> None:
+    """What the folder of imports takes, and for how long."""
+    spool = imports.spool
+    live.attribute(imports, "keep", lambda s: s.imports.keep)
+    live.attribute(spool, "largest", lambda s: s.imports.max_file)
+    live.attribute(spool, "quota", lambda s: s.imports.quota)
+    live.attribute(spool, "uploads", lambda s: s.imports.uploads)
+    live.attribute(spool, "patience", lambda s: s.imports.patience)
 
 
 def follow_requests(live: Live, current: Current, freshness: Freshness) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from app.imports import ImportState
 from app.main import families
 from astra_core import __version__
 from astra_core.telemetry import (
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from app.codes import CodeFactory
     from app.edge import Drain
     from app.links import Follower, Resolver
-    from app.service import LinkCreator
+    from app.main.embedding import EmbeddedWorker
+    from app.service import Importer, ImportManager, LinkCreator
     from astra_core.config import Reloader
     from astra_core.keyed import BlockingPool
     from astra_core.resilience import CircuitBreaker, Limiter, RetryBudget
@@ -110,6 +114,20 @@ class Instruments:
         watch(families.JOURNAL_QUOTA, lambda: journal.quota)
         watch(families.JOURNAL_AGE, lambda: journal.age)
         watch(families.JOURNAL_SYNC_FAILED, lambda: journal.sync_failed)
+
+    def imports(self, imports: ImportManager, importer: Importer | None = None) -> None:
+        """Imports, and their rows where this process has a part in them."""
+        watch = self._metrics.watch
+        watch(families.IMPORT_UPLOADS, lambda: imports.spool.receiving)
+        for state in ImportState:
+            watch(families.IMPORTS, partial(imports.moved.__getitem__, state), state.value)
+        for outcome in ("created", "reused", "failed"):
+            rows = Counter[str]() if importer is None else importer.rows
+            watch(families.IMPORT_ROWS, partial(rows.__getitem__, outcome), outcome)
+
+    def import_worker(self, worker: EmbeddedWorker) -> None:
+        """The worker that this process starts when it has to."""
+        self._metrics.watch(families.IMPORT_WORKERS, lambda: worker.starts)
 
     def drain(self, drain: Drain) -> None:
         """The requests that shutdown cut off."""

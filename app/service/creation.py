@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.service.planning import Outcome, Planner
+from app.service.planning import Planner
 from astra_core.errors import CommitConflict
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from app.links import LinkRepository, Resolver
     from app.service.drafts import Draft, LinkRules
     from app.service.idempotency import Answer, IdempotencyKeys, Receipt
-    from app.service.planning import Plan
+    from app.service.planning import Outcome, Plan
     from astra_core.clock import Clock
     from astra_core.errors import AstraError
     from astra_core.storage.store import Store
 
-__all__ = ["LinkCreator", "Outcome"]
+__all__ = ["LinkCreator"]
 
 
 class LinkCreator:

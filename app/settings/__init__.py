@@ -1,5 +1,6 @@
 """Every setting of the shortener, with its default, range and meaning; `docs/settings.md` is made from this package."""
 
+from app.settings.imports import Imports
 from app.settings.policies import Breaker, Bulkhead, Protection, Retry, Safeguards
 from app.settings.reload import Reload
 from app.settings.sections import (
@@ -22,6 +23,7 @@ __all__ = [
     "Cache",
     "Clicks",
     "Codes",
+    "Imports",
     "Links",
     "Log",
     "Metrics",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from app.settings.imports import Imports
 from app.settings.policies import Protection, Safeguards
 from app.settings.reload import Reload
 from app.settings.server import Server
@@ -181,6 +182,7 @@ class Settings(Section, frozen=True, kw_only=True):
     codes: Codes = msgspec.field(default_factory=Codes)
     cache: Cache = msgspec.field(default_factory=Cache)
     clicks: Clicks = msgspec.field(default_factory=Clicks)
+    imports: Imports = msgspec.field(default_factory=Imports)
     log: Log = msgspec.field(default_factory=Log)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     tracing: Tracing = msgspec.field(default_factory=Tracing)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from app.main import compose
-from app.settings import Cache, Clicks, Links, Metrics, Server, Settings, Store
+from app.settings import Cache, Clicks, Imports, Links, Metrics, Server, Settings, Store
 from astra_core.config import as_loaded
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def settings_at(
     links: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
     cache: Mapping[str, Any] | None = None,
+    imports: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings for a store of this kind in `folder`, with some of a section replaced."""
     url = "memory:" if kind == "memory" else f"sqlite:{folder / 'astra.db'}"
@@ -89,6 +90,7 @@ def settings_at(
         server=Server(**(server or {})),
         cache=Cache(**{"poll_interval": 0.01, **(cache or {})}),
         clicks=Clicks(journal=str(folder / "journal"), segment_size=64 * 1024, quota=4 * 1024**2, apply_interval=0.02),
+        imports=Imports(**{"folder": str(folder / "imports"), **(imports or {})}),
         metrics=Metrics(folder=str(folder / "metrics")),
     )
 

@@ -6,11 +6,13 @@ import pytest
 
 import app.codes.errors
 import app.domain.errors
+import app.imports.errors
 import app.service.errors
 import astra_core.errors
 from app.api import problem_of
 from app.codes import CodesExhausted
 from app.domain import InvalidLink, InvalidUrl, Problem, ReservedCode
+from app.imports import InvalidImport, NoRoom, TooLarge, TooManyUploads, UnknownImport, UploadBroken, UploadLate
 from app.service import (
     CodeTaken,
     IdempotencyInProgress,
@@ -52,6 +54,14 @@ ERRORS: list[tuple[AstraError, int]] = [
     (WorkCut("links", "secret"), 503),
     (CommitConflict(ConflictReason.VERSION, write=0, key="secret"), 409),
     (CodesExhausted(3), 503),
+    (UnknownImport("secret"), 404),
+    (InvalidImport("The file is empty."), 422),
+    (TooLarge(100), 413),
+    (NoRoom(), 507),
+    (NoRoom(100), 507),
+    (TooManyUploads(4), 503),
+    (UploadBroken(), 400),
+    (UploadLate(10), 408),
 ]
 START_UP = {AstraError, ConfigError, astra_core.errors.DefinitionError, astra_core.errors.StorageError}
 START_UP |= {app.codes.errors.CodeKeyMismatch}
@@ -69,7 +79,7 @@ def errors_in(module: ModuleType) -> set[type]:
 
 def test_every_error_of_a_request_has_its_problem() -> None:
     """No error that a request can raise is left to become a 500."""
-    modules = (app.service.errors, app.domain.errors, app.codes.errors, astra_core.errors)
+    modules = (app.service.errors, app.domain.errors, app.codes.errors, app.imports.errors, astra_core.errors)
     found = {error for error in set.union(*map(errors_in, modules)) if not issubclass(error, BESIDE)}
     assert found - START_UP - MISTAKES == {type(error) for error, _ in ERRORS}
 

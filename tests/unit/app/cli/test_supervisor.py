@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.cli.supervisor import RestartPolicy, StartFailed, Supervisor
-from app.cli.worker import Worker, describe
+from app.main.children import Worker, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: the process, and the socket whose end-of-file tells of a death."""
+"""One child process as its parent sees it: the process, and the socket whose end-of-file tells of a death."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "describe"]
 
 _HELD_BACK = (signal.SIGINT, signal.SIGHUP)
 

@@ -1,0 +1,188 @@
+"""The folder of imports: what was uploaded, whole or not at all, until its links are made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from app.imports.errors import NoRoom, TooLarge, TooManyUploads, UploadBroken, UploadLate
+from app.imports.layout import HEAD, layout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import BinaryIO
+
+    from app.imports.layout import Format
+
+__all__ = ["Spool"]
+
+T = TypeVar("T")
+
+_CHUNK = 512 * 1024
+"""Bytes gathered before they are written: a turn of a thread costs as much as writing 64 KiB."""
+_SYNC = 32 * 1024 * 1024
+"""Bytes between two syncs, so that the last one does not wait for a gigabyte."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PART = ".part"
+_SWEEP_AGE = 86_400.0
+"""Seconds after which a part that nobody writes to is left over from a killed process."""
+
+
+class Run(Protocol):
+    """Calls what blocks in a thread."""
+
+    async def __call__(self, call: Callable[..., T], /, *args: Any) -> T:
+        """Return what `call` returns."""
+        ...
+
+
+class Spool:
+    """Receives files and keeps them by the id of their import.
+
+    `largest` bytes a file, `quota` bytes in the whole folder, `uploads` files at once, and `patience` seconds for the
+    next bytes may be replaced while it runs.
+    """
+
+    def __init__(self, folder: Path, *, largest: int, quota: int, uploads: int, patience: float, run: Run) -> None:
+        self.folder = folder
+        self.largest = largest
+        self.quota = quota
+        self.uploads = uploads
+        self.patience = patience
+        self.receiving = 0
+        self._run = run
+
+    def __repr__(self) -> str:
+        return f"Spool({str(self.folder)!r}, receiving={self.receiving})"
+
+    async def receive(
+        self, key: str, read: Callable[[], Awaitable[bytes | None]], *, kind: Format, declared: int | None
+    ) -> int:
+        """Store what `read` returns until it is empty and return the size; the file lasts through a power cut then.
+
+        `read` returns None when the sender left. Whatever is raised, nothing stays: `InvalidImport` for what the first
+        line tells, `TooLarge`, `NoRoom`, `TooManyUploads`, `UploadBroken`, `UploadLate`, `OSError`.
+        """
+        if self.receiving >= self.uploads:
+            raise TooManyUploads(self.uploads)
+        if declared is not None and declared > self.largest:
+            raise TooLarge(self.largest)
+        self.receiving += 1
+        part = self.folder / f"{key}{_PART}"
+        try:
+            room = self.quota - await self._run(self._used)
+            if (declared or 0) > room:
+                raise NoRoom(self.quota)
+            fd = await self._run(self._create, part)
+            try:
+                size = await self._store(fd, read, kind=kind, room=room)
+            finally:
+                await asyncio.shield(self._run(os.close, fd))
+            await self._run(self._keep, part, self.path(key))
+        except OSError as error:
+            if error.errno in _FULL:
+                raise NoRoom from error
+            raise
+        finally:
+            self.receiving -= 1
+            await asyncio.shield(self._run(_remove, part))
+        return size
+
+    async def _store(self, fd: int, read: Callable[[], Awaitable[bytes | None]], *, kind: Format, room: int) -> int:
+        size, unsynced, checked = 0, 0, False
+        gathered = bytearray()
+        while True:
+            chunk = await self._next(read)
+            size += len(chunk)
+            if size > self.largest:
+                raise TooLarge(self.largest)
+            if size > room:
+                raise NoRoom(self.quota)
+            gathered += chunk
+            if not checked and (len(gathered) >= HEAD or not chunk):
+                layout_of(bytes(gathered[:HEAD]), kind)
+                checked = True
+            if len(gathered) >= _CHUNK or not chunk:
+                unsynced += len(gathered)
+                await self._run(_write, fd, bytes(gathered), unsynced >= _SYNC or not chunk)
+                unsynced = 0 if unsynced >= _SYNC else unsynced
+                gathered.clear()
+            if not chunk:
+                return size
+
+    async def _next(self, read: Callable[[], Awaitable[bytes | None]]) -> bytes:
+        try:
+            async with asyncio.timeout(self.patience):
+                chunk = await read()
+        except TimeoutError:
+            raise UploadLate(self.patience) from None
+        if chunk is None:
+            raise UploadBroken
+        return chunk
+
+    def path(self, key: str) -> Path:
+        """Where the uploaded file of an import lies."""
+        return self.folder / f"{key}.upload"
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the uploaded file of an import to read it."""
+        return self.path(key).open("rb")
+
+    async def adopt(self, key: str, file: Path, *, kind: Format) -> int:
+        """Take a copy of a file of this machine, as if it had been uploaded, and return its size."""
+        with await self._run(lambda: file.open("rb")) as source:
+
+            async def read() -> bytes:
+                return await self._run(source.read, _CHUNK)
+
+            return await self.receive(key, read, kind=kind, declared=None)
+
+    async def drop(self, key: str) -> None:
+        """Remove the uploaded file of an import that is over."""
+        await self._run(_remove, self.path(key))
+
+    async def sweep(self, now: float) -> None:
+        """Remove what killed processes left half-received; `now` is wall time."""
+        await self._run(self._sweep, now)
+
+    def _sweep(self, now: float) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.folder):
+                if entry.name.endswith(_PART) and now - entry.stat().st_mtime > _SWEEP_AGE:
+                    _remove(Path(entry.path))
+
+    def _used(self) -> int:
+        used = 0
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.folder):
+                with contextlib.suppress(FileNotFoundError):
+                    used += entry.stat().st_size
+        return used
+
+    def _create(self, part: Path) -> int:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def _keep(self, part: Path, path: Path) -> None:
+        part.rename(path)
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _write(fd: int, data: bytes, sync: bool) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    if sync:
+        os.fdatasync(fd)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""What the worker's process is made of, and how it ends.
+
+It ends at once, wherever it stands: what it has not committed did not happen. So an order to stop, a parent that died
+and `kill -9` come to the same for the imports, and only the first two leave the lease and the metrics in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.main.compose import compose_codes, compose_store
+from app.main.embedding import ImportLease
+from app.main.families import PRODUCT
+from app.main.following import rules_in_force
+from app.main.importing import compose_importer, compose_imports, keep_working
+from app.main.instruments import Instruments
+from app.main.process import ExitDeadline, Lifeline
+from astra_core.clock import SystemClock
+from astra_core.events import GroupCommitted, Listeners
+from astra_core.keyed import BlockingPool
+from astra_core.telemetry import LIBRARY, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+    from typing import Any
+
+    from app.service import Importer
+    from app.settings import Settings
+    from astra_core.clock import Clock
+
+__all__ = ["importing", "run_worker", "work_alone"]
+
+logger = logging.getLogger(__name__)
+
+_NICE = 10
+"""Whoever answers requests comes first."""
+_EXIT = 5.0
+"""Seconds after which a process that should end does."""
+
+
+class _Held:
+    """How long the last commit kept the write lock."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+
+    def __call__(self, event: object) -> None:
+        if isinstance(event, GroupCommitted):
+            self.seconds = event.seconds
+
+
+@asynccontextmanager
+async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Importer]:
+    """Open all that carries imports out, and close it. Raises `StorageError` when the store cannot be used."""
+    clock = clock or SystemClock()
+    held = _Held()
+    store, pools = compose_store(settings, clock, listeners=Listeners(held))
+    files = BlockingPool("files", threads=1, queue=100, clock=clock)
+    codes = compose_codes(settings, store, clock=clock)
+    imports = compose_imports(settings, store, run=files.run, clock=clock)
+    rules = rules_in_force(settings).rules
+    importer = compose_importer(
+        settings, imports, store, codes, rules=lambda: rules, clock=clock, held=lambda: held.seconds
+    )
+    metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.metrics.folder), run=files.run)
+    Instruments(metrics).imports(imports, importer)
+    try:
+        await store.open()
+        await codes.open()
+        await metrics.open()
+        publishing = asyncio.create_task(_publish(metrics, clock, settings.metrics.publish_interval))
+        try:
+            yield importer
+        finally:
+            publishing.cancel()
+            await metrics.close()
+    finally:
+        await codes.close()
+        await store.close()
+        for pool in (*pools, files):
+            await pool.close()
+
+
+async def run_worker(settings: Settings) -> None:
+    """Carry out imports until none comes for a while; the parent, which holds the lease, started this process."""
+    os.nice(_NICE)
+
+    async def work() -> None:
+        clock = SystemClock()
+        async with importing(settings, clock=clock) as importer:
+            await keep_working(importer, clock=clock, idle=settings.imports.idle)
+
+    await _until_told(work())
+
+
+async def work_alone(settings: Settings) -> None:
+    """Carry out imports for ever, whenever the lease is held here; for `astra worker`, which nobody started."""
+
+    async def work() -> None:
+        clock = SystemClock()
+        lease = ImportLease(Path(settings.imports.folder), clock=clock)
+        async with importing(settings, clock=clock) as importer:
+            await lease.open()
+            try:
+                await lease.leadership.run(lambda tenure: keep_working(importer, clock=clock))
+            finally:
+                await lease.close()
+
+    await _until_told(work())
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end, or until SIGTERM, SIGINT or the parent's death."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    deadline = ExitDeadline(_EXIT)
+
+    def stop() -> None:
+        deadline.arm()
+        task.cancel()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop)
+    lifeline = Lifeline.to_parent(loop)
+    if lifeline is not None:
+        lifeline.watch(stop)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    finally:
+        if lifeline is not None:
+            lifeline.close()
+        deadline.cancel()
+
+
+async def _publish(metrics: Metrics, clock: Clock, interval: float) -> None:
+    while True:
+        await clock.sleep(interval)
+        metrics.publish()

@@ -1,0 +1,152 @@
+"""Files arrive whole or not at all, whatever happens while they come."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from app.imports import Format, InvalidImport, NoRoom, Spool, TooLarge, TooManyUploads, UploadBroken, UploadLate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+ROW = b'{"url": "https://a.example"}\n'
+
+
+async def at_once(call: Callable[..., T], /, *args: Any) -> T:
+    """Stand where a thread calls what blocks."""
+    return call(*args)
+
+
+def spool_in(folder: Path, *, run: Any = at_once, **options: Any) -> Spool:
+    """A spool with room for a few rows."""
+    return Spool(folder, **{"largest": 10_000, "quota": 20_000, "uploads": 2, "patience": 5.0, **options}, run=run)
+
+
+def sender(*chunks: bytes | None) -> Callable[[], Awaitable[bytes | None]]:
+    """A sender of these chunks, then of the end."""
+    left = [*chunks, b""]
+
+    async def read() -> bytes | None:
+        return left.pop(0)
+
+    return read
+
+
+async def test_a_file_is_kept_under_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    """The bytes are those sent, and nobody sees half of them."""
+    spool = spool_in(tmp_path / "a" / "b")
+    seen: list[list[str]] = []
+
+    async def read() -> bytes:
+        seen.append(sorted(path.name for path in spool.folder.iterdir()))
+        return ROW if len(seen) < 4 else b""
+
+    assert await spool.receive("k", read, kind=Format.NDJSON, declared=None) == 3 * len(ROW)
+    assert seen == [["k.part"]] * 4
+    assert [path.name for path in spool.folder.iterdir()] == ["k.upload"]
+    assert spool.path("k").read_bytes() == ROW * 3
+    assert spool.path("k").stat().st_mode & 0o077 == 0
+    assert spool.receiving == 0
+
+
+@pytest.mark.parametrize(
+    ("chunks", "error"),
+    [
+        ((ROW, None), UploadBroken),
+        ((ROW * 400,), TooLarge),
+        ((b"",), InvalidImport),
+        ((ROW * 300, b"x" * 600), NoRoom),
+    ],
+)
+async def test_a_file_that_does_not_arrive_leaves_nothing(
+    tmp_path: Path, chunks: tuple[bytes | None, ...], error: type[Exception]
+) -> None:
+    """The sender left, sent too much, nothing, or more than the folder may hold."""
+    spool = spool_in(tmp_path, quota=9_000 if error is NoRoom else 20_000)
+    with pytest.raises(error):
+        await spool.receive("k", sender(*chunks), kind=Format.NDJSON, declared=None)
+    assert os.listdir(tmp_path) == []
+    assert spool.receiving == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("refused", ["_create", "_write", "_keep"])
+async def test_a_full_disk_is_no_room(tmp_path: Path, code: int, refused: str) -> None:
+    """Wherever it shows, the part is gone again and its descriptor closed."""
+
+    async def run(call: Callable[..., Any], /, *args: Any) -> Any:
+        if call.__name__ == refused:
+            raise OSError(code, os.strerror(code))
+        return call(*args)
+
+    before = len(os.listdir("/proc/self/fd"))
+    spool = spool_in(tmp_path, run=run)
+    with pytest.raises(NoRoom):
+        await spool.receive("k", sender(ROW), kind=Format.NDJSON, declared=None)
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_cancelled_upload_leaves_nothing(tmp_path: Path) -> None:
+    """As the drain of a server does."""
+    spool = spool_in(tmp_path)
+
+    async def never() -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    upload = asyncio.create_task(spool.receive("k", never, kind=Format.CSV, declared=None))
+    await asyncio.sleep(0.01)
+    assert spool.receiving == 1
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    assert os.listdir(tmp_path) == []
+    assert spool.receiving == 0
+
+
+async def test_only_so_many_files_come_at_once(tmp_path: Path) -> None:
+    """One more is refused before anything of it is read; one of which nothing comes gives its place back."""
+    spool = spool_in(tmp_path, uploads=1, patience=0.05)
+    gate = asyncio.Event()
+
+    async def waiting() -> bytes:
+        await gate.wait()
+        return b""
+
+    first = asyncio.create_task(spool.receive("a", waiting, kind=Format.CSV, declared=None))
+    await asyncio.sleep(0.01)
+    with pytest.raises(TooManyUploads):
+        await spool.receive("b", sender(ROW), kind=Format.NDJSON, declared=None)
+    with pytest.raises(UploadLate):
+        await first
+    await spool.receive("b", sender(ROW), kind=Format.NDJSON, declared=None)
+
+
+async def test_what_is_declared_too_large_is_refused_before_it_comes(tmp_path: Path) -> None:
+    """By its own limit, and by what the folder has left."""
+    spool = spool_in(tmp_path, largest=1_000, quota=1_500)
+    await spool.receive("kept", sender(ROW * 30), kind=Format.NDJSON, declared=900)
+    for declared, error in ((1_001, TooLarge), (900, NoRoom)):
+        with pytest.raises(error):
+            await spool.receive("k", sender(ROW), kind=Format.NDJSON, declared=declared)
+
+
+async def test_parts_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    """Old ones alone: another process may be receiving a new one."""
+    spool = spool_in(tmp_path)
+    for name in ("old.part", "new.part", "old.upload"):
+        (tmp_path / name).write_bytes(b"x")
+    now = (tmp_path / "new.part").stat().st_mtime
+    for name in ("old.part", "old.upload"):
+        os.utime(tmp_path / name, (now - 90_000, now - 90_000))
+    await spool.sweep(now)
+    assert sorted(os.listdir(tmp_path)) == ["new.part", "old.upload"]

@@ -84,14 +84,11 @@ class Member:
         self._noting = asyncio.ensure_future(self._database.write(note))
         try:
             with translated():
-                held = await asyncio.shield(self._noting)
+                self._held = await asyncio.shield(self._noting)
         except MessagingError:
             await self.release()
             raise
-        if not self._lock.held:  # released meanwhile, as an engine does that closes
-            return None
-        self._held = held
-        return held.position
+        return self._held.position
 
     async def read(self, after: int, limit: int) -> list[Received]:
         """See `Log.read`."""
@@ -123,16 +120,16 @@ class Member:
         if held:
             self._released()
 
+    def moved(self) -> int:
+        """See `Log.moved`."""
+        with translated():
+            return self._database.data_version()
+
     async def _open(self) -> None:
         try:
             await self._pool.run(self._lock.open)
         except Overloaded as error:
             raise MessagingUnavailable(str(error), retry_after=error.retry_after) from error
-
-    def moved(self) -> int:
-        """See `Log.moved`."""
-        with translated():
-            return self._database.data_version()
 
     def __repr__(self) -> str:
         return f"Member({self._topic!r}, {self._group!r}, {self._lock!r})"

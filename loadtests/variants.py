@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["BARE", "ECHO", "INSTRUMENTED", "OURS", "RAW", "REDIRECTS", "Variant", "chosen"]
+__all__ = ["AWAY", "BARE", "ECHO", "INSTRUMENTED", "OURS", "RAW", "REDIRECTS", "Variant", "chosen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,14 @@ class Variant:
         return {**own, **self.settings}
 
     def traced(self, collector: str) -> Variant:
-        """Return this variant with all of its sampled traces sent to `collector`; a reference stays as it is."""
+        """Return this variant with its sampled traces sent to `collector`, or where its own settings say.
+
+        A reference stays as it is.
+        """
         if not self.shortener:
             return self
         tracing = {"ASTRA_TRACING__ENDPOINT": collector, "ASTRA_TRACING__PER_SECOND": "100000"}
-        return replace(self, settings={**self.settings, **tracing})
+        return replace(self, settings={**tracing, **self.settings})
 
 
 OURS = Variant(name="ours", target="app:asgi", shortener=True)
@@ -51,9 +54,16 @@ BARE = Variant(name="bare", target="loadtests.reference:bare_redirect")
 RAW = Variant(name="raw", target="loadtests.reference:raw_redirect")
 INSTRUMENTED = Variant(name="instrumented", target="loadtests.instrumented:instrumented_redirect", share=0.1)
 """Bare Starlette with prometheus-fastapi-instrumentator and opentelemetry-instrumentation-asgi, for comparison."""
+AWAY = Variant(
+    name="away",
+    target="app:asgi",
+    shortener=True,
+    settings={"ASTRA_TRACING__ENDPOINT": "http://127.0.0.1:9", "ASTRA_TRACING__TIMEOUT": "100ms"},
+)
+"""Ours, with nobody where its collector should be."""
 ECHO = Variant(name="echo", target="loadtests.reference:bare_echo")
 
-REDIRECTS: Mapping[str, Variant] = {variant.name: variant for variant in (OURS, BARE, RAW, INSTRUMENTED)}
+REDIRECTS: Mapping[str, Variant] = {variant.name: variant for variant in (OURS, BARE, RAW, INSTRUMENTED, AWAY)}
 """Applications that answer redirects."""
 
 

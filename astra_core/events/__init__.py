@@ -15,7 +15,7 @@ from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
 from astra_core.events.listeners import Listener, Listeners
 from astra_core.events.messaging import GroupBehind, MessagesTrimmed, MessagingCalled
 from astra_core.events.pool import PoolWaited
-from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
+from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled, RetrySucceeded
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
 from astra_core.events.sqlite import GroupCommitted, WriterContended
 from astra_core.events.store import StoreCalled
@@ -59,6 +59,7 @@ __all__ = [
     "RelayFailed",
     "RetryGivenUp",
     "RetryScheduled",
+    "RetrySucceeded",
     "SettingsRefused",
     "SettingsReloaded",
     "SettingsUnchanged",

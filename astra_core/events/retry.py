@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CallHedged", "RetryGivenUp", "RetryScheduled"]
+__all__ = ["CallHedged", "RetryGivenUp", "RetryScheduled", "RetrySucceeded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,14 @@ class RetryScheduled:
     attempt: int
     wait: float
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySucceeded:
+    """Try number `attempt`, from 2, of a call to `name` did what those before it had not."""
+
+    name: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astra_core.errors import Overloaded, StoreUnavailable
-from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
+from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled, RetrySucceeded
 from astra_core.resilience.backoff import Backoff, FullJitter
 from astra_core.resilience.deadline import DeadlineParameters, Deadlines, remaining
 from astra_core.resilience.hedge import hedged
@@ -156,6 +156,7 @@ class RetryPolicy:
     def parameters(self, new: RetryParameters) -> None:
         self._parameters = new
         self._untimed = new.try_timeout is None and new.hedge_after is None
+        self._plain = self._untimed and self._retry_result is None
         if new.try_timeout is not None:
             self._tries.parameters = DeadlineParameters(budget=new.try_timeout)
 
@@ -167,23 +168,46 @@ class RetryPolicy:
         """Return `await fn(...)`, tried again as far as `repeat` makes that safe."""
         if self.budget is not None:
             self.budget.deposit()
-        attempt, delay = 1, 0.0
+        try:
+            if self._plain:
+                return await fn(*args, **kwargs)
+            result = await (fn(*args, **kwargs) if self._untimed else self._try(repeat, fn, *args, **kwargs))
+        except Exception as error:
+            plan = self._plan(repeat, 1, 0.0, error) if self._retry_on(error) else None
+            if plan is None:
+                raise
+        else:
+            if self._retry_result is None or not self._retry_result(result):
+                return result
+            plan = self._plan(repeat, 1, 0.0, result)
+            if plan is None:
+                return result
+        return await self._again(plan, repeat, fn, *args, **kwargs)
+
+    async def _again(
+        self, plan: tuple[float, float], repeat: Repeat, fn: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+    ) -> T:
+        """Make the tries after the first one, which pays nothing for them: `plan` is the wait before the second."""
+        attempt, further = 1, plan
         while True:
+            delay, wait = further
+            await self._clock.sleep(wait)
+            attempt += 1
             try:
                 result = await (fn(*args, **kwargs) if self._untimed else self._try(repeat, fn, *args, **kwargs))
             except Exception as error:
-                plan = self._plan(repeat, attempt, delay, error) if self._retry_on(error) else None
-                if plan is None:
+                next_plan = self._plan(repeat, attempt, delay, error) if self._retry_on(error) else None
+                if next_plan is None:
                     raise
             else:
                 if self._retry_result is None or not self._retry_result(result):
+                    if self._listeners:
+                        self._listeners(RetrySucceeded(self.name, attempt))
                     return result
-                plan = self._plan(repeat, attempt, delay, result)
-                if plan is None:
+                next_plan = self._plan(repeat, attempt, delay, result)
+                if next_plan is None:
                     return result
-            delay, wait = plan
-            await self._clock.sleep(wait)
-            attempt += 1
+            further = next_plan
 
     async def _try(self, repeat: Repeat, fn: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         parameters = self._parameters

@@ -75,7 +75,7 @@ BREAKER_REJECTED = Family(
 RETRIES = Family(
     name="astra_retries",
     kind=Kind.COUNTER,
-    help="Failures that could be retried: `scheduled` were; the others went to the caller, and the outcome says why.",
+    help="Retries `scheduled`, calls that one saved (`succeeded`), and failures that went to the caller, by why.",
     labels=("name", "outcome"),
 )
 RETRY_BUDGET = Family(

@@ -101,7 +101,7 @@ def watch_limiter(metrics: Metrics, limiter: LimiterLike) -> None:
 def watch_budget(metrics: Metrics, name: str, budget: BudgetLike) -> None:
     """Show what is left of the retry budget of `name`."""
     metrics.watch(names.RETRY_BUDGET, lambda: budget.balance, name)
-    for outcome in ("scheduled", "attempts", "budget", "deadline", "unsafe"):
+    for outcome in ("scheduled", "succeeded", "attempts", "budget", "deadline", "unsafe"):
         metrics.counter(names.RETRIES, name, outcome)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
 from astra_core.errors import AstraError, Overloaded, StoreUnavailable
-from astra_core.events import RetryGivenUp, RetryScheduled
+from astra_core.events import RetryGivenUp, RetryScheduled, RetrySucceeded
 from astra_core.middleware import (
     BreakerMiddleware,
     DeadlineMiddleware,
@@ -96,6 +96,7 @@ async def test_what_failed_is_tried_again(options: dict[str, Any]) -> None:
     assert world.events == [
         RetryScheduled("edge", 1, 1.0, "StoreUnavailable"),
         RetryScheduled("edge", 2, 1.0, "ConnectionResetError"),
+        RetrySucceeded("edge", 3),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from astra_core.errors import Overloaded, StoreUnavailable
-from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled
+from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled, RetrySucceeded
 from astra_core.resilience.backoff import Constant
 from astra_core.resilience.budget import RetryBudget, RetryBudgetParameters
 from astra_core.resilience.deadline import DeadlineExceeded, DeadlineParameters, Deadlines
@@ -70,13 +70,14 @@ class World:
 
 
 async def test_a_transient_failure_is_tried_again() -> None:
-    """The result of the third try comes back after two waits, and listeners hear of each."""
+    """The result of the third try comes back after two waits; listeners hear of each, and that it was worth them."""
     world = World(ConnectionResetError(), TimeoutError(), "ok")
     assert await world.outcome() == "ok"
     assert world.called_at == [0.0, 1.0, 2.0]
     assert world.events == [
         RetryScheduled("api", 1, 1.0, "ConnectionResetError"),
         RetryScheduled("api", 2, 1.0, "TimeoutError"),
+        RetrySucceeded("api", 3),
     ]
 
 

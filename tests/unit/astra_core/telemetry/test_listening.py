@@ -61,6 +61,7 @@ def metrics() -> Metrics:
         (events.BreakerOverridden("db", "disabled", 1), "astra_breaker_transitions_total{db}{disabled}"),
         (events.CallRejected("db", "open", 1.0), "astra_breaker_rejected_total{db}"),
         (events.RetryScheduled("db", 1, 0.1, "OSError"), "astra_retries_total{db}{scheduled}"),
+        (events.RetrySucceeded("db", 2), "astra_retries_total{db}{succeeded}"),
         (events.RetryGivenUp("db", 2, "budget", "OSError"), "astra_retries_total{db}{budget}"),
         (events.CallHedged("db", 0.1), "astra_hedges_total{db}"),
         (events.CallRefused("db", "full", 1), "astra_limiter_rejected_total{db}{full}"),

@@ -178,6 +178,7 @@ class SlotOwner:
                 view = await self._members.changed(self.view.revision, wait=wait)
                 if view.revision != self.view.revision:
                     self._adopt(view)
+                self._keep()
                 await self._give(self._held.keys() - self._wanted)
                 await self._take(tenure)
             except LeaseLost:
@@ -195,6 +196,12 @@ class SlotOwner:
         self._doubt = True
         if view is not _NOBODY:
             self._tell(MembersChanged(view.revision, len(view.members)))
+
+    def _keep(self) -> None:
+        """Go on with slots that were to be given, and are ours again before their last work has ended."""
+        for held in self._held.values():
+            if held.slot in self._wanted:
+                held.closing = None
 
     async def _give(self, slots: Iterable[int]) -> None:
         """Take no more work for `slots`, and give back those whose work has ended, or will not."""

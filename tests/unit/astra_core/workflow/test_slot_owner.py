@@ -231,6 +231,21 @@ async def test_work_that_does_not_end_is_fenced(nodes: Nodes) -> None:
     assert await nodes.store.events("s", key) == ()
 
 
+async def test_a_slot_whose_new_owner_left_before_it_came_stays(nodes: Nodes) -> None:
+    """It takes work again under the same fence, although it had been closed for a while."""
+    await nodes.start("a")
+    key = next(key for key in KEYS if SlotMap("ab").owner_of(key) == "b")
+    with nodes.owners["a"].slot(key) as before:
+        await nodes.start("b")
+        assert nodes.of(key) == []
+        await nodes.stop("b")
+        await nodes.clock.run_for(1.0)
+        assert nodes.of(key) == ["a"]
+    with nodes.owners["a"].slot(key) as after:
+        await nodes.store.commit([after.require])
+    assert after == before
+
+
 async def test_a_conflict_that_is_not_the_fences_passes(nodes: Nodes) -> None:
     """What the work itself got wrong reaches it as it is."""
     await nodes.start("a")

@@ -131,7 +131,8 @@ async def test_what_is_not_acknowledged_comes_again_after_a_release(engine: Mess
 async def test_a_position_never_moves_back(engine: MessagingEngine) -> None:
     """Acknowledging an earlier message, by itself or by its offset, changes nothing."""
     await engine.publisher().publish(numbered(1, 2, 3))
-    consumer = engine.consumer("t", group="g")
+    consumer, keeps = engine.consumer("t", group="g"), engine.consumer("t", group="keeps")
+    await keeps.receive()
     received = await consumer.receive()
     await consumer.acknowledge(received[1].offset)
     await consumer.acknowledge(received[0])

@@ -77,7 +77,7 @@ class Subject:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, retain=RETAINS)
 def test_memory_and_sqlite_agree_on_every_answer(steps: list[Any], retain: Retain) -> None:
-    """Each call is answered alike, refusals included, each trim is told alike, and in the end both hold the same."""
+    """Each call is answered alike, refusals included, each trim is told alike, and both hold the same after it."""
 
     async def run(folder: Path) -> None:
         heard: dict[str, list[object]] = {"memory": [], "sqlite": []}
@@ -89,7 +89,7 @@ def test_memory_and_sqlite_agree_on_every_answer(steps: list[Any], retain: Retai
             for step in steps:
                 assert await subject.answer(step) == await model.answer(step)
                 assert subject.heard == model.heard
-            assert await sqlite.topics() == await memory.topics()
+                assert await sqlite.topics() == await memory.topics()
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))

@@ -26,6 +26,8 @@ INBOX = "astra.inbox"
 
 READ_AHEAD = 64 * 1024
 """Bytes of body after which a watch reads no further ahead."""
+MESSAGE = 256
+"""Bytes that a message counts for beside its body: a client can send empty ones without an end (CVE-2019-9518)."""
 
 _DISCONNECT = "http.disconnect"
 
@@ -95,12 +97,15 @@ class Inbox(Struct, eq=False):
 
     async def _read_ahead(self, held: deque[Message], arrived: asyncio.Event, gone: Callable[[], None] | None) -> None:
         message: Message = {"type": ""}
-        size = 0
+        size, whole = 0, self.complete
         try:
             while message["type"] != _DISCONNECT and size < READ_AHEAD:
                 message = await self.source()
+                if whole and message["type"] != _DISCONNECT:
+                    break  # who says more after the end of the body will not say when the client goes
+                whole = not message.get("more_body", False)
                 held.append(message)
-                size += len(message.get("body", b""))
+                size += len(message.get("body", b"")) + MESSAGE
                 arrived.set()
         except Exception:  # noqa: S110 - the application meets it when it reads
             pass

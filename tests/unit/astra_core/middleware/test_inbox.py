@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astra_core.middleware.inbox import READ_AHEAD, Inbox
+from astra_core.middleware.inbox import MESSAGE, READ_AHEAD, Inbox
 from astra_core.testing import FakeClock
 from tests.unit.astra_core.middleware.client import Client, turns
 
@@ -57,6 +57,27 @@ async def test_so_much_is_read_ahead_and_no_more() -> None:
     await turns()
     assert client.received == 8
     assert await body(inbox, 6) == part * 6
+
+
+@pytest.mark.parametrize(("more", "most"), [(True, READ_AHEAD // MESSAGE), (False, 1)])
+async def test_messages_without_an_end_end_the_watch(more: bool, most: int) -> None:
+    """Empty pieces of a body, or its end again and again: so many are kept, and nobody is kept busy."""
+    given = 0
+
+    async def receive() -> Message:
+        nonlocal given
+        given += 1
+        assert given < 10_000
+        return {"type": "http.request", "body": b"", "more_body": more}
+
+    inbox = Inbox(receive, FakeClock().monotonic)
+    for _ in range(3):
+        inbox.watch()
+        await turns()
+    assert inbox.held is not None
+    assert len(inbox.held) == most
+    assert given <= most + 1
+    assert not inbox.disconnected
 
 
 async def test_an_application_may_wait_while_somebody_reads_ahead() -> None:

@@ -1,6 +1,7 @@
 """Links: their records, and the cache that the redirect path answers from."""
 
 from app.links.entry import Entry
+from app.links.exhaustions import Exhaustions
 from app.links.follower import Follower
 from app.links.keeper import LinkKeeper, LinkRunner, link_runner
 from app.links.repository import (
@@ -22,6 +23,7 @@ __all__ = [
     "LINKS",
     "REMAINING",
     "Entry",
+    "Exhaustions",
     "Follower",
     "LinkKeeper",
     "LinkPage",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.links import Follower, Resolver
     from app.main.background import Background
     from app.main.embedding import ImportService
+    from app.main.leading import Leader
     from app.main.live import Live
     from app.main.reloading import Reloading
     from app.main.telemetry import Telemetry
@@ -58,6 +59,7 @@ class Application:
         journal: Journal,
         counter: ClickCounter,
         keys: IdempotencyKeys,
+        leader: Leader,
         drain: Drain,
         health: HealthApi,
         background: Background,
@@ -78,6 +80,7 @@ class Application:
         self._journal = journal
         self._counter = counter
         self._keys = keys
+        self._leader = leader
         self._drain = drain
         self._health = health
         self._background = background
@@ -128,6 +131,7 @@ class Application:
         spawn(self._follower.run())
         spawn(self._journal.keep())
         spawn(self._counter.run())
+        spawn(self._leader.run())
         spawn(self._purge())
         spawn(self._trim())
         await self._imports.open()
@@ -157,6 +161,7 @@ class Application:
         except (AstraError, OSError) as error:
             logger.warning("clicks stay in the journal for the next start: %s", str(error) or "no time left")
         await self._codes.close()
+        await self._leader.close()
         await self._store.close()
         # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
         await self._journal.close()

@@ -22,6 +22,7 @@ from app.api import (
 )
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
+from app.domain import LIFE
 from app.edge import Drain, Freshness, Redirects, build_edge
 from app.imports import IMPORTS
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver, link_runner
@@ -37,6 +38,7 @@ from app.main.following import (
     rules_in_force,
     store_limits,
 )
+from app.main.leading import compose_leader
 from app.main.live import Live
 from app.main.policies import PolicyFactory
 from app.main.reloading import Reloading
@@ -49,6 +51,7 @@ from astra_core.config import FolderWatch, Reloader
 from astra_core.keyed import BlockingPool
 from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.storage import guarded, observed, store_from_url
+from astra_core.workflow import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -158,6 +161,7 @@ def compose(
     creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
     runner = link_runner(store, links, clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
+    leader = compose_leader(settings, store, runner, clock=clock, listeners=listeners)
 
     short_urls = ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts)
     pages = PageLimits(
@@ -183,7 +187,7 @@ def compose(
     freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
     reloading = _reloading(loaded, sources, live, background, run=read_files, listeners=listeners, clock=clock)
-    looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, reloading)
+    looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, leader, reloading)
     health = HealthApi(looks, gate=gate)
     metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
     table = operations(link_api, history_api, health, metrics_api, import_api)
@@ -223,9 +227,10 @@ def compose(
     if imports.embedded is not None:
         instruments.import_worker(imports.embedded)
     instruments.drain(drain)
+    instruments.leader(leader)
     if reloading is not None:
         instruments.settings(reloading.reloader)
-    instruments.pools((*pools, journal_pool, import_pool, files))
+    instruments.pools((*pools, *leader.pools, journal_pool, import_pool, files))
 
     return Application(
         edge,
@@ -237,10 +242,11 @@ def compose(
         journal=journal,
         counter=counter,
         keys=keys,
+        leader=leader,
         drain=drain,
         health=health,
         background=background,
-        pools=(*pools, journal_pool, import_pool, files),
+        pools=(*pools, *leader.pools, journal_pool, import_pool, files),
         imports=imports,
         telemetry=telemetry,
         live=live,
@@ -263,7 +269,7 @@ def compose_store(
     )
     store = store_from_url(
         settings.store.url,
-        collections=(LINKS, IDEMPOTENCY, SYSTEM, *IMPORTS),
+        collections=(LINKS, LIFE.seen, REFUSED, IDEMPOTENCY, SYSTEM, *IMPORTS),
         writer=writer,
         readers=readers,
         limits=store_limits(settings),

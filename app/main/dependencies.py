@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.api.health import Dependency
     from app.clicks import ClickCounter, Journal
     from app.links import Follower, Resolver
+    from app.main.leading import Leader
     from app.main.reloading import Reloading
     from astra_core.resilience import Policy
     from astra_core.storage import Store, StoreEngine
@@ -54,6 +55,7 @@ def dependencies(
     resolver: Resolver,
     journal: Journal,
     counter: ClickCounter,
+    leader: Leader,
     reloading: Reloading | None,
 ) -> Mapping[str, Dependency]:
     """Return the looks at each dependency, by name."""
@@ -68,10 +70,11 @@ def dependencies(
 
     async def look_at_changes() -> Mapping[str, Any]:
         return {
-            "ok": follower.healthy,
+            "ok": follower.healthy and leader.ok,
             "seq": follower.seq,
             "gaps": follower.gaps,
             "age": round(follower.age, 3),
+            "leader": leader.figures(),
         }
 
     async def look_at_cache() -> Mapping[str, Any]:

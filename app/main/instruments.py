@@ -17,6 +17,7 @@ from astra_core.telemetry import (
     watch_limiter,
     watch_pool,
     watch_process,
+    watch_relay,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from app.edge import Drain
     from app.links import Follower, Resolver
     from app.main.embedding import EmbeddedWorker
+    from app.main.leading import Leader
     from app.service import Importer, ImportManager, LinkCreator
     from astra_core.config import Reloader
     from astra_core.keyed import BlockingPool
@@ -128,6 +130,13 @@ class Instruments:
     def import_worker(self, worker: EmbeddedWorker) -> None:
         """The worker that this process starts when it has to."""
         self._metrics.watch(families.IMPORT_WORKERS, lambda: worker.starts)
+
+    def leader(self, leader: Leader) -> None:
+        """The lease of what is done once for all, and the way of messages."""
+        self._metrics.watch(families.LEADERS, lambda: leader.leadership.held)
+        self._metrics.watch(families.LEADER_TERMS, lambda: leader.leadership.terms)
+        if leader.relay is not None:
+            watch_relay(self._metrics, leader.relay)
 
     def drain(self, drain: Drain) -> None:
         """The requests that shutdown cut off."""

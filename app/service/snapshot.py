@@ -41,7 +41,7 @@ async def snapshots(store: Store, links: LinkRepository, stored: Sequence[Stored
     return [
         Snapshot(
             link=one.link,
-            version=one.version,
+            version=one.edition,
             visits=visits[one.link.code],
             remaining=remaining.get(one.link.code),
         )

@@ -1,5 +1,6 @@
 """Every setting of the shortener, with its default, range and meaning; `docs/settings.md` is made from this package."""
 
+from app.settings.engines import Coordination, Messaging
 from app.settings.imports import Imports
 from app.settings.policies import Breaker, Bulkhead, Protection, Retry, Safeguards
 from app.settings.reload import Reload
@@ -23,9 +24,11 @@ __all__ = [
     "Cache",
     "Clicks",
     "Codes",
+    "Coordination",
     "Imports",
     "Links",
     "Log",
+    "Messaging",
     "Metrics",
     "Protection",
     "Reload",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from app.settings.engines import Coordination, Messaging, engine_problem
 from app.settings.imports import Imports
 from app.settings.policies import Protection, Safeguards
 from app.settings.reload import Reload
@@ -87,6 +88,14 @@ class Links(Section, frozen=True, kw_only=True):
     idempotency_ttl: Annotated[
         Duration, hot("How long the answer to an Idempotency-Key is kept.", ge=60, le=30 * 86_400)
     ] = 86_400.0
+    record_interval: Annotated[
+        Duration,
+        restart(
+            "How often starts, expiries and used-up limits are looked for, to be recorded; no redirect waits for it.",
+            ge=0.01,
+            le=3_600,
+        ),
+    ] = 1.0
 
     def check(self, environment: str) -> Iterable[Problem]:
         """Short URLs must be stable in production, hosts bare, and the page size within its limit."""
@@ -178,6 +187,8 @@ class Settings(Section, frozen=True, kw_only=True):
 
     server: Server = msgspec.field(default_factory=Server)
     store: Store = msgspec.field(default_factory=Store)
+    coordination: Coordination = msgspec.field(default_factory=Coordination)
+    messaging: Messaging = msgspec.field(default_factory=Messaging)
     links: Links = msgspec.field(default_factory=Links)
     codes: Codes = msgspec.field(default_factory=Codes)
     cache: Cache = msgspec.field(default_factory=Cache)
@@ -198,6 +209,9 @@ class Settings(Section, frozen=True, kw_only=True):
         if self.store.engine == "memory" and self.server.workers > 1:
             text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
             yield Problem(key="store.url", text=text, others=("server.workers",))
+        for key in ("coordination.url", "messaging.url"):
+            if attrgetter(key)(self) == self.store.url != "memory:":
+                yield Problem(key=key, text="must be a file of its own, not the store's", others=("store.url",))
 
     def _seconds(self, key: str) -> float | None:
         seconds: float | None = attrgetter(key)(self)
@@ -244,18 +258,9 @@ _HOST: Final = re.compile(r"[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def _store_problem(url: str) -> str:
-    scheme, _, rest = url.partition(":")
-    if scheme == "sqlite" and rest == ":memory:":
-        return "write memory: for a store that is kept nowhere"
-    if scheme == "sqlite" and rest.startswith("//"):
-        return "write sqlite:PATH without slashes for a host: sqlite:./data/astra.db or sqlite:/var/lib/astra.db"
-    if scheme == "sqlite" and (not rest or rest.endswith("/") or not rest.isprintable()):
-        return "needs the path of a file after sqlite:, such as sqlite:./data/astra.db"
-    if scheme in ("mongodb", "mongodb+srv"):
+    if url.partition(":")[0] in ("mongodb", "mongodb+srv"):
         return "a MongoDB store is not built yet; use sqlite:PATH"
-    if scheme == "memory" and rest:
-        return "write memory: with nothing after it"
-    return "" if scheme in ("sqlite", "memory") and ":" in url else "must be sqlite:PATH or memory:"
+    return engine_problem(url, "astra.db")
 
 
 def _base_url_problem(url: str) -> str:

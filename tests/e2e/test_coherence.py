@@ -159,8 +159,8 @@ async def made(port: int) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_limit_holds_under_concurrent_visits_of_both_servers(launch: Launcher, tmp_path: Path) -> None:
-    """64 clients on two servers get exactly as many redirects as the link allows, and each is counted."""
-    data = Data(tmp_path)
+    """64 clients on two servers get exactly as many redirects as the link allows, each counted, the end told once."""
+    data, codes = Data(tmp_path), list[str]()
     first, second = serve(launch, data), serve(launch, data)
     ports = (first.port or 0, second.port or 0)
     for round_, limit in enumerate([1, 3, 17, 63, 64, 200] * (20 if FULL else 1)):
@@ -182,6 +182,21 @@ async def test_a_limit_holds_under_concurrent_visits_of_both_servers(launch: Lau
         assert set(statuses) <= {302, 410}
         assert statuses.count(302) == limit, f"round {round_}: {statuses.count(302)} redirects of {limit}"
         await until("counted", partial(is_counted, data, code, limit))
+        codes.append(code)
+    for code in codes:
+        await until("told", partial(is_told, ports[1], code))
+    await asyncio.sleep(1.5)  # a further look of whoever leads
+    for code in codes:
+        assert await is_told(ports[0], code), code
+
+
+async def is_told(port: int, code: str) -> bool:
+    """Whether the history tells that the link is used up; telling anything else, or twice, fails."""
+    async with Connection(port) as connection:
+        items = (await connection.get(f"/v1/links/{code}/history")).json()["items"]
+    told = [(entry["event"], entry["by"], entry["state"]) for entry in items]
+    assert told in ([("made", "anonymous", "active")], [*told[:1], ("exhausted", "limit", "exhausted")]), told
+    return len(told) == 2
 
 
 async def is_counted(data: Data, code: str, visits: int) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.codes import SYSTEM
-from app.domain import Link, state_of
+from app.domain import LIFE, Link, state_of
 from app.links import LINKS, REMAINING, LinkRepository, LinkRunner, Resolver, StoredLink, link_runner
 from app.service import IDEMPOTENCY, LinkHistory, LinkManager, LinkRules
 from astra_core.errors import CommitConflict
 from astra_core.keyed import BlockingPool
 from astra_core.storage import MemoryStore, SqliteStore, Take
 from astra_core.testing import FakeClock
+from astra_core.workflow import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,7 +30,7 @@ KINDS = ("memory", "sqlite")
 CODE = "abc"
 NOW = 1_700_000_000
 RULES = LinkRules(own_hosts=frozenset(), allow_credentials=True, max_url=8_192, redirect_status=302)
-COLLECTIONS = (LINKS, IDEMPOTENCY, SYSTEM)
+COLLECTIONS = (LINKS, LIFE.seen, REFUSED, IDEMPOTENCY, SYSTEM)
 
 
 @asynccontextmanager

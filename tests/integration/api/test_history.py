@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from astra_core.testing import FakeClock
-from tests.integration.api.served import problem_in
+from tests.integration.api.served import problem_in, until
 from tests.integration.api.test_times import NOW, at
 
 if TYPE_CHECKING:
@@ -227,3 +228,30 @@ async def test_start_and_expiry_come_before_what_meets_them(opened: Opened, cloc
             ("made", "anonymous", "20Z"), ("started", "timer", "30Z"), ("expired", "timer", "40Z"),
             ("disabled", "anonymous", "45Z"),
         ]  # fmt: skip
+
+
+async def test_the_leader_records_what_time_does(opened: Opened, clock: FakeClock) -> None:
+    """Nobody asks: the history tells it all the same; the version is the one that callers know, and ETags stay good."""
+    async with opened(clock=clock) as service:
+        await service.create(code="abc", starts_at=at(10), expires_at=at(20))
+        await passes(clock, 12)
+        await until(lambda: happened(service, clock, ["made", "started"]))
+        await passes(clock, 12)
+        await until(lambda: happened(service, clock, ["made", "started", "expired"]))
+        assert (await service.read("abc"))["version"] == 1
+        patched = await service.http.patch("/v1/links/abc", json={"expires_at": None}, headers={"if-match": '"1"'})
+        assert (patched.status_code, patched.headers["etag"], patched.json()["state"]) == (200, '"2"', "active")
+        assert await events(service) == ["made", "started", "expired", "edited"]
+
+
+async def passes(clock: FakeClock, seconds: int) -> None:
+    """Let time pass second by second, so that whatever sleeps in turns wakes in each."""
+    for _ in range(seconds):
+        clock.advance(1)
+        await asyncio.sleep(0.005)
+
+
+async def happened(service: Served, clock: FakeClock, expected: list[str]) -> bool:
+    """Whether just that happened by now; the sweeper's next look comes with the clock."""
+    clock.advance(0.1)
+    return await events(service) == expected

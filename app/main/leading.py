@@ -1,0 +1,166 @@
+"""What one process of all does for all: it records what time and limits do to links, and sends what is to be told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.links import Exhaustions
+from astra_core.coordination import Leadership, coordination_from_url
+from astra_core.errors import CoordinationError, MessagingError
+from astra_core.keyed import BlockingPool
+from astra_core.messaging import Retain, messaging_from_url, observed
+from astra_core.sqlite import Limits
+from astra_core.workflow import Relay, Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from typing import Any
+
+    from app.links import LinkRunner
+    from app.settings import Settings
+    from astra_core.clock import Clock
+    from astra_core.coordination import CoordinationEngine, Tenure
+    from astra_core.events import Listeners
+    from astra_core.messaging import MessagingEngine
+    from astra_core.storage import StoreEngine
+
+__all__ = ["Leader", "compose_leader", "coordination_url"]
+
+logger = logging.getLogger(__name__)
+
+_LEASE = "links"
+_QUEUE = 100
+_LATE = 30.0
+"""Seconds for which a message may wait to be sent before this process says that something is wrong."""
+
+
+class Leader:
+    """Competes for the lease, and works while it has it. Nothing here is waited for by a request.
+
+    So a file of leases that cannot be opened does not stop the start: it is tried again, and `/readyz` says so.
+    """
+
+    def __init__(
+        self,
+        engine: CoordinationEngine,
+        leadership: Leadership,
+        *,
+        sweeper: Sweeper[Any, Any, Any, Any],
+        exhaustions: Exhaustions,
+        relay: Relay | None,
+        messaging: MessagingEngine | None,
+        pools: Sequence[BlockingPool],
+        clock: Clock,
+    ) -> None:
+        self.leadership = leadership
+        self.exhaustions = exhaustions
+        self.relay = relay
+        self.pools = pools
+        self.trouble = ""
+        """What could not be opened; "" while all is well."""
+        self._engine = engine
+        self._sweeper = sweeper
+        self._messaging = messaging
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Run for ever."""
+        await self._until_open(self._engine.open, "leases")
+        await self.leadership.run(self._lead)
+
+    async def close(self) -> None:
+        """Close the engines; `run` has ended."""
+        if self._messaging is not None:
+            await self._messaging.close()
+        await self._engine.close()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all could be opened and, where it is this process that sends, no message waits for long."""
+        relay = self.relay
+        return not self.trouble and (relay is None or not self.leadership.held or relay.age < _LATE)
+
+    def figures(self) -> Mapping[str, object]:
+        """Return what there is to know."""
+        leadership, relay = self.leadership, self.relay
+        figures = {"held": leadership.held, "epoch": leadership.epoch, "terms": leadership.terms}
+        if relay is None:
+            return figures
+        return {**figures, "waiting": relay.depth, "waited": round(relay.age, 3)}
+
+    async def _lead(self, tenure: Tenure) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sweeper.run())
+            group.create_task(self.exhaustions.run())
+            if self.relay is not None:
+                group.create_task(self._send(self.relay))
+
+    async def _send(self, relay: Relay) -> None:
+        if self._messaging is not None:
+            await self._until_open(self._messaging.open, "messages")
+        await relay.run()
+
+    async def _until_open(self, opening: Callable[[], Awaitable[None]], what: str) -> None:
+        while True:
+            try:
+                await opening()
+            except (CoordinationError, MessagingError) as error:
+                self.trouble = what
+                logger.warning("no %s: %s", what, error)
+            else:
+                self.trouble = ""
+                return
+            await self._clock.sleep(self.leadership.ttl / 3)
+
+    def __repr__(self) -> str:
+        return f"<Leader {self.leadership!r} {self.relay!r}>"
+
+
+def compose_leader(
+    settings: Settings, store: StoreEngine, runner: LinkRunner, *, clock: Clock, listeners: Listeners
+) -> Leader:
+    """Build it; nothing is opened."""
+    pools = [BlockingPool("coordination", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)]
+    engine = coordination_from_url(
+        coordination_url(settings), writer=pools[0], readers=pools[0], limits=Limits(), clock=clock, listeners=listeners
+    )
+    options = settings.coordination
+    messaging = relay = None
+    if settings.messaging.url is not None:
+        pools.append(BlockingPool("messaging", threads=1, queue=_QUEUE, clock=clock, listeners=listeners))
+        messaging = _messaging(settings, settings.messaging.url, pools[1], clock=clock, listeners=listeners)
+        relay = Relay(store, messaging.publisher(), name=_LEASE, clock=clock, listeners=listeners)
+    return Leader(
+        engine,
+        Leadership(engine, _LEASE, ttl=options.ttl, holder=f"process {os.getpid()}", clock=clock, listeners=listeners),
+        sweeper=Sweeper(runner, store, idle=settings.links.record_interval, clock=clock, listeners=listeners),
+        exhaustions=Exhaustions(store, runner, interval=settings.links.record_interval, clock=clock),
+        relay=relay,
+        messaging=messaging,
+        pools=pools,
+        clock=clock,
+    )
+
+
+def coordination_url(settings: Settings) -> str:
+    """Return where the leases are: where the settings say, else beside the store, which the same processes share."""
+    if settings.coordination.url is not None:
+        return settings.coordination.url
+    if settings.store.engine == "memory":
+        return "memory:"
+    return f"sqlite:{Path(settings.store.url.partition(':')[2]).with_name('coordination.db')}"
+
+
+def _messaging(
+    settings: Settings, url: str, pool: BlockingPool, *, clock: Clock, listeners: Listeners
+) -> MessagingEngine:
+    options = settings.messaging
+    retain = Retain(messages=options.messages_kept, weight=options.bytes_kept)
+    engine = messaging_from_url(
+        url, retain=retain, writer=pool, readers=pool, limits=Limits(), clock=clock, listeners=listeners
+    )
+    return observed(engine, name=url.partition(":")[0], listener=listeners, clock=clock)

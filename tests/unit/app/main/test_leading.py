@@ -1,0 +1,151 @@
+"""Of all processes one does what is done once for all, and no request waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.main import compose
+from app.main.leading import coordination_url
+from app.settings import Clicks, Coordination, Links, Metrics, Settings, Store
+from astra_core.config import as_loaded
+from tests.integration.api.served import Served, client_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def settings(folder: Path, *, name: str = "one", **sections: Any) -> Settings:
+    """Settings of a process over the store in `folder`; each `name` has its own journal and figures."""
+    return Settings(
+        **{
+            "store": Store(url=f"sqlite:{folder / 'astra.db'}"),
+            "links": Links(record_interval=0.02),
+            "coordination": Coordination(ttl=1.0),
+            "clicks": Clicks(journal=str(folder / "journal"), segment_size=64 * 1024, quota=4 * 1024**2),
+            "metrics": Metrics(folder=str(folder / f"metrics-{name}")),
+            **sections,
+        }
+    )
+
+
+@asynccontextmanager
+async def process(folder: Path, **options: Any) -> AsyncIterator[Served]:
+    """Open one, and close it."""
+    application = compose(as_loaded(settings(folder, **options)))
+    await application.open()
+    try:
+        async with client_of(application) as http:
+            yield Served(http)
+    finally:
+        await application.close()
+
+
+async def leader_of(service: Served) -> dict[str, Any]:
+    """Return what `/readyz` says of the lease."""
+    changes = (await service.http.get("/readyz")).json()["dependencies"]["changes"]
+    leader: dict[str, Any] = changes["leader"]
+    return {"ok": changes["ok"], **leader}
+
+
+@pytest.mark.parametrize(
+    ("store", "url", "used"),
+    [
+        ("sqlite:./data/astra.db", None, "sqlite:data/coordination.db"),
+        ("sqlite:/var/lib/x.db", None, "sqlite:/var/lib/coordination.db"),
+        ("memory:", None, "memory:"),
+        ("sqlite:./data/astra.db", "sqlite:/run/leases.db", "sqlite:/run/leases.db"),
+    ],
+)
+def test_the_leases_are_beside_the_store(store: str, url: str | None, used: str) -> None:
+    """Who shares the store shares them, unless the settings say where they are."""
+    assert coordination_url(Settings(store=Store(url=store), coordination=Coordination(url=url))) == used
+
+
+async def test_one_of_two_leads_and_the_other_follows_it(tmp_path: Path) -> None:
+    """The lease is given back when its holder closes, and its epoch grows."""
+    async with process(tmp_path, name="two") as second:
+        async with process(tmp_path) as first:
+
+            async def one_leads() -> bool:
+                return bool((await leader_of(first))["held"] != (await leader_of(second))["held"])
+
+            await until(one_leads)
+            for _ in range(20):
+                held = [(await leader_of(each))["held"] for each in (first, second)]
+                assert held.count(True) == 1
+            epoch = max([(await leader_of(each))["epoch"] for each in (first, second)])
+
+        async def second_leads() -> bool:
+            return bool((await leader_of(second))["held"])
+
+        await until(second_leads)
+        assert (await leader_of(second))["epoch"] >= epoch
+
+
+async def test_leases_that_cannot_be_opened_stop_nobody(tmp_path: Path) -> None:
+    """The service is degraded and says so; links are made, followed and changed. It is tried again."""
+    (tmp_path / "file").write_text("")
+    broken = Coordination(url=f"sqlite:{tmp_path / 'file' / 'leases.db'}", ttl=1.0)
+    async with process(tmp_path, coordination=broken) as service:
+        await service.create(code="abc")
+        assert await service.follow("abc") == 302
+        assert (await service.http.post("/v1/links/abc/disable")).status_code == 200
+
+        async def told() -> bool:
+            return not (await leader_of(service))["ok"]
+
+        await until(told)
+        assert (await service.http.get("/readyz")).json()["status"] == "degraded"
+        (tmp_path / "file").unlink()
+
+        async def leads() -> bool:
+            leader = await leader_of(service)
+            return bool(leader["ok"] and leader["held"])
+
+        await until(leads)
+
+
+async def test_what_visits_and_time_do_is_recorded(tmp_path: Path) -> None:
+    """By itself, in whichever process leads."""
+    async with process(tmp_path) as service:
+        await service.create(code="abc", max_visits=2)
+        assert [await service.follow("abc") for _ in range(3)] == [302, 302, 410]
+
+        async def exhausted() -> bool:
+            items = (await service.http.get("/v1/links/abc/history")).json()["items"]
+            return [(entry["event"], entry["by"]) for entry in items] == [
+                ("made", "anonymous"),
+                ("exhausted", "limit"),
+            ]
+
+        await until(exhausted)
+        assert (await service.read("abc"))["version"] == 1
+
+
+async def test_figures_of_the_lease_are_exported(tmp_path: Path) -> None:
+    """One leader, given the lease once."""
+    async with process(tmp_path) as service:
+
+        async def exported() -> bool:
+            text = (await service.http.get("/metrics")).text
+            return "\nastra_leaders 1" in text and "\nastra_leader_terms_total 1" in text
+
+        await until(exported)
+
+
+async def test_a_process_that_closes_gives_the_lease_back(tmp_path: Path) -> None:
+    """Nobody waits for the end of its ttl: far longer than this test."""
+    long = Coordination(ttl=300.0)
+    for epoch in (1, 2):
+        async with process(tmp_path, coordination=long) as service:
+
+            async def held(epoch: int = epoch, service: Served = service) -> bool:
+                return bool((await leader_of(service))["epoch"] == epoch)
+
+            await until(held)
+    await asyncio.sleep(0)

@@ -5,8 +5,8 @@ from app.api.application import build_management
 from app.api.figures import MetricsApi
 from app.api.health import HealthApi
 from app.api.history import HistoryApi
-from app.api.import_rows import draft_of_row, report_of
-from app.api.imports import ImportApi
+from app.api.import_rows import REPORT_HEAD, draft_of_row, report_of
+from app.api.imports import ImportApi, view_of
 from app.api.in_force import IN_FORCE, Current, InForce
 from app.api.links import LinkApi, PageLimits
 from app.api.operations import operations
@@ -16,6 +16,7 @@ from app.api.views import LinkViews, ShortUrls
 
 __all__ = [
     "IN_FORCE",
+    "REPORT_HEAD",
     "AdminGate",
     "BodyLimits",
     "Current",
@@ -33,4 +34,5 @@ __all__ = [
     "operations",
     "problem_of",
     "report_of",
+    "view_of",
 ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.service import ImportManager, ImportSnapshot
     from astra_core.asgi import ASGIApp, Receive, Response
 
-__all__ = ["REPORT_MEDIA", "UPLOAD_MEDIA", "ImportApi"]
+__all__ = ["REPORT_MEDIA", "UPLOAD_MEDIA", "ImportApi", "view_of"]
 
 _KINDS = {
     "text/csv": Format.CSV,
@@ -67,7 +67,7 @@ class ImportApi:
         snapshot = await self._imports.begin(upload, _Body(request.receive).read)
         self._wake()
         location = (b"location", f"/v1/imports/{snapshot.key}".encode())
-        return json_answer(201, self._encode(_view(snapshot)), location)
+        return json_answer(201, self._encode(view_of(snapshot)), location)
 
     async def index(self, request: Request) -> Response:
         """`GET /v1/imports`."""
@@ -76,7 +76,7 @@ class ImportApi:
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= self.pages.max_page):
             raise refuse(422, f"limit: must be a whole number from 1 to {self.pages.max_page}.")
         page = await self._imports.page(cursor=query.get("cursor"), limit=int(limit))
-        items = [_view(item) for item in page.items]
+        items = [view_of(item) for item in page.items]
         return json_answer(200, self._encode(ImportItems(items=items, next_cursor=page.next_cursor)))
 
     async def read(self, request: Request) -> Response:
@@ -141,7 +141,7 @@ class ImportApi:
         return self._answer(snapshot)
 
     def _answer(self, snapshot: ImportSnapshot) -> Response:
-        return json_answer(200, self._encode(_view(snapshot)))
+        return json_answer(200, self._encode(view_of(snapshot)))
 
 
 class _Body:
@@ -163,7 +163,8 @@ class _Body:
         return b""
 
 
-def _view(snapshot: ImportSnapshot) -> ImportView:
+def view_of(snapshot: ImportSnapshot) -> ImportView:
+    """Return the JSON form of an import."""
     about, progress = snapshot.about, snapshot.progress
     return ImportView(
         id=snapshot.key,

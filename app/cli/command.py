@@ -21,6 +21,14 @@ exit codes:
 
 Settings come from the settings folder and from ASTRA_SECTION__KEY variables; options given here win over both."""
 
+IMPORT_EXIT_CODES = """\
+exit codes:
+  0  every row has its link
+  1  the store or the service is not there, or the import failed as a whole, or was cancelled
+  2  the settings, the command line or the file cannot be used
+  3  done, and some rows failed: --report FILE keeps the report
+  4  paused: --resume ID lets it go on"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code it decided."""
@@ -31,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from app.cli.settings import settings  # `--help` needs none of it
 
         return settings(options)
+    if options.command == "import":
+        from app.cli.importing import import_file
+
+        return import_file(options)
+    if options.command == "worker":
+        from app.cli.work import work
+
+        return work(options)
     from app.cli.serve import serve
 
     return serve(options)
@@ -54,8 +70,32 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: the settings' number)")
     serve.add_argument("--host", metavar="H", help="address or name to listen on")
     serve.add_argument("--port", type=_port, metavar="P", help="port to listen on; 0 takes a free one and prints it")
+    _import(commands)
+    commands.add_parser(
+        "worker",
+        help="carry imports out, where the service is told not to (imports.worker)",
+        description="Carry imports out, one at a time, until told to stop. Waits while another process has the lease.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _settings(commands.add_parser("settings", help="show, check and compare settings, without starting anything"))
     return root
+
+
+def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "import",
+        help="make links of the rows of a file, CSV or NDJSON",
+        description="Make links of the rows of a file, into the store that the settings name or through a service.\n"
+        "docs/imports.md says what a file holds.",
+        epilog=IMPORT_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", nargs="?", metavar="FILE", help="the file; .csv, .tsv, .ndjson or .jsonl")
+    command.add_argument("--server", metavar="URL", help="the service to send it to, such as https://exa.mp")
+    command.add_argument("--format", choices=("csv", "ndjson"), help="instead of what the file's name says")
+    command.add_argument("--report", metavar="FILE", help="where to keep what became of each row")
+    command.add_argument("--resume", metavar="ID", help="go on with a paused import instead")
 
 
 def _settings(command: argparse.ArgumentParser) -> None:

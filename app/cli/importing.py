@@ -1,0 +1,194 @@
+"""`astra import`: a file of links into a service, or into the store that the settings name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.api import REPORT_HEAD, view_of
+from app.cli.progress import ProgressShown
+from app.cli.remote import Refused, Remote, Unreachable
+from app.imports import Format, ImportState, InvalidImport, NoRoom, Pause, Resume, TooLarge, UnknownImport
+from app.main.embedding import ImportLease
+from app.main.importing import keep_working
+from app.service import NotAllowed, Upload
+from app.settings import load_settings
+from app.worker import importing
+from astra_core.clock import SystemClock
+from astra_core.errors import AstraError, ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.api.models import ImportView
+    from app.service import Importer, ImportManager, ImportSnapshot
+    from app.settings import Settings
+
+__all__ = ["import_file"]
+
+_KINDS = {
+    ".csv": Format.CSV,
+    ".tsv": Format.CSV,
+    ".ndjson": Format.NDJSON,
+    ".jsonl": Format.NDJSON,
+}
+_LOOK = 0.25
+"""Seconds between two looks at the import."""
+_OVER = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED, ImportState.PAUSED)
+
+
+class Unusable(Exception):  # noqa: N818 - says what it is
+    """What the command line asks for cannot be done; the text is one line."""
+
+
+def import_file(options: argparse.Namespace) -> int:
+    """Import, and return the exit code."""
+    try:
+        kind = _kind(options)
+        if options.server is not None:
+            view = _through(options, kind)
+        else:
+            view = asyncio.run(_directly(options, kind, load_settings(os.environ).settings))
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(f"settings: {problem}")
+        return 2
+    except (Unusable, InvalidImport, TooLarge, UnknownImport, NotAllowed) as error:
+        _say(error.detail if isinstance(error, InvalidImport) else str(error))
+        return 2
+    except Refused as error:
+        _say(str(error))
+        return 1 if error.status >= 500 else 2
+    except (AstraError, Unreachable, OSError) as error:
+        _say("the disk has no room for a copy of the file" if isinstance(error, NoRoom) else str(error))
+        return 1
+    return _verdict(view)
+
+
+def _kind(options: argparse.Namespace) -> Format:
+    if options.resume is not None:
+        return Format.CSV  # the import knows its own
+    if options.file is None:
+        raise Unusable("name a file, or an import with --resume ID")
+    if options.format is not None:
+        return Format(options.format)
+    suffix = Path(options.file).suffix.lower()
+    if suffix not in _KINDS:
+        raise Unusable(f"{options.file}: say what it is with --format csv or --format ndjson")
+    return _KINDS[suffix]
+
+
+def _verdict(view: ImportView) -> int:
+    """Say how it ended, and return the exit code."""
+    made = f"{view.created:,} links made, {view.reused:,} were there already, {view.failed:,} rows failed"
+    match view.state:
+        case ImportState.DONE:
+            print(f"astra: import {view.id} is done: {made}")
+            return 3 if view.failed else 0
+        case ImportState.PAUSED:
+            print(f"astra: import {view.id} is paused: {made}; go on with --resume {view.id}")
+            return 4
+        case _:
+            print(f"astra: import {view.id} is {view.state}: {view.reason or made}")
+            return 1
+
+
+async def _directly(options: argparse.Namespace, kind: Format, settings: Settings) -> ImportView:
+    """Import into the store of the settings. Who holds the lease carries it out: a service here, or this process."""
+    if settings.store.engine == "memory":
+        raise Unusable("store.url is memory:, which ends with this command: set a store, or name a --server")
+    clock = SystemClock()
+    lease = ImportLease(Path(settings.imports.folder), clock=clock)
+    async with importing(settings, clock=clock) as importer:
+        snapshot = await _begun(options, kind, settings, importer.imports)
+        await lease.open()
+        carrying = asyncio.create_task(lease.leadership.run(lambda tenure: keep_working(importer, clock=clock)))
+        try:
+            snapshot = await _watched(importer, snapshot, carrying)
+        finally:
+            carrying.cancel()
+            await asyncio.wait((carrying,))
+            await lease.close()
+        if options.report is not None:
+            with open(options.report, "wb") as file:  # noqa: ASYNC230 - nothing else runs here
+                file.write(REPORT_HEAD if snapshot.about.report is Format.CSV else b"")
+                async for part in importer.imports.report(snapshot):
+                    file.write(part)
+        return view_of(snapshot)
+
+
+async def _begun(
+    options: argparse.Namespace, kind: Format, settings: Settings, imports: ImportManager
+) -> ImportSnapshot:
+    if options.resume is not None:
+        snapshot = await imports.get(options.resume)
+        return await imports.send(options.resume, Resume()) if snapshot.state is ImportState.PAUSED else snapshot
+    file = Path(options.file)
+    base = settings.links.base_url or f"http://{settings.server.host}:{settings.server.port}"
+    upload = Upload(name=file.name[:255], kind=kind, report=kind, base=base.rstrip("/"))
+    try:
+        return await imports.adopt(upload, file)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise Unusable(f"{error.filename}: {error.strerror}") from error
+
+
+async def _watched(importer: Importer, snapshot: ImportSnapshot, carrying: asyncio.Task[None]) -> ImportSnapshot:
+    """Show the import until it is over; Ctrl-C pauses it."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    shown = ProgressShown(sys.stderr, monotonic=time.monotonic)
+    imports = importer.imports
+    try:
+        while snapshot.state not in _OVER:
+            shown.show(view_of(snapshot))
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait((waiting, carrying), timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if carrying.done():
+                carrying.result()
+            if stop.is_set():
+                return await imports.send(snapshot.key, Pause())
+            snapshot = await imports.get(snapshot.key)
+        shown.show(view_of(snapshot))
+        return snapshot
+    finally:
+        shown.end()
+
+
+def _through(options: argparse.Namespace, kind: Format) -> ImportView:
+    """Import through the service at `options.server`; Ctrl-C leaves the import to it."""
+    remote = Remote(options.server)
+    shown = ProgressShown(sys.stderr, monotonic=time.monotonic)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if options.resume is not None:
+            view = remote.resume(options.resume)
+        else:
+            view = remote.send(Path(options.file), kind, shown.sending)
+        try:
+            while view.state not in _OVER:
+                shown.show(view)
+                time.sleep(_LOOK)
+                view = remote.read(view.id)
+            shown.show(view)
+        except KeyboardInterrupt:
+            shown.end()
+            _say(f"the service goes on with import {view.id}: {options.server.rstrip('/')}/v1/imports/{view.id}")
+            sys.exit(0)
+    except KeyboardInterrupt:
+        raise Unreachable("interrupted while the file was being sent; nothing of it was kept") from None
+    finally:
+        shown.end()
+    if options.report is not None:
+        remote.report(view.id, Path(options.report))
+    return view
+
+
+def _say(text: str) -> None:
+    print(f"astra: {text}", file=sys.stderr, flush=True)

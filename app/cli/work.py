@@ -1,0 +1,43 @@
+"""`astra worker`: carries imports out, where `imports.worker` leaves that to whoever runs this."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from app.main.telemetry import install_logs
+from app.settings import load_settings
+from app.worker import work_alone
+from astra_core.errors import AstraError, ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["work"]
+
+
+def work(options: argparse.Namespace) -> int:
+    """Work until told to stop, and return the exit code."""
+    try:
+        settings = load_settings(os.environ).settings
+        if settings.store.engine == "memory":
+            raise ConfigError(["store.url: memory: is not shared between processes; the service does its imports"])
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(f"settings: {problem}")
+        return 2
+    logs = install_logs(settings.log)
+    try:
+        asyncio.run(work_alone(settings))
+    except (AstraError, OSError) as error:
+        _say(f"the worker ends: {error}")
+        return 1
+    finally:
+        logs.close()
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"astra: {text}", file=sys.stderr, flush=True)

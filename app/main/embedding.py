@@ -45,7 +45,7 @@ _LEASE = "imports"
 _PROGRAM = Path(__file__).resolve().parents[1] / "worker" / "program.py"
 _TTL = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_STEADY = 10.0
+_STEADY = 2.0
 """Seconds after which a worker that dies did not die of its start."""
 _STOP = 0.7
 """Seconds that a worker has to end; to kill it does its imports no harm."""

@@ -35,6 +35,7 @@ class Variant:
             "ASTRA_STORE__URL": f"sqlite:{folder / 'astra.db'}",
             "ASTRA_CLICKS__JOURNAL": str(folder / "journal"),
             "ASTRA_METRICS__FOLDER": str(folder / "metrics"),
+            "ASTRA_IMPORTS__FOLDER": str(folder / "imports"),
         }
         return {**own, **self.settings}
 

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,16 +141,19 @@ def test_a_worker_killed_again_and_again_makes_each_row_once(
     launch: Launcher, loose: list[subprocess.Popen[bytes]]
 ) -> None:
     """kill -9 at random moments, from the start of the process on: no row is lost, doubled or reported wrongly."""
-    rounds, count = (100, 60_000) if FULL else (8, 9_000)
+    rounds, count = (100, 60_000) if FULL else (8, 6_000)
     chance = random.Random(os.environ.get("ASTRA_TEST_SEED"))
-    server = launch.serve(env={"ASTRA_IMPORTS__WORKER": "false", "ASTRA_IMPORTS__PAUSE": "5ms"}).ready()
+    env = {"ASTRA_IMPORTS__WORKER": "false", "ASTRA_IMPORTS__ROWS": "40", "ASTRA_IMPORTS__PAUSE": "5ms"}
+    server = launch.serve(env=env).ready()
     service = Service(server)
     key = service.json("POST", "/v1/imports", rows_of(count))["id"]
-    reached, killed = [], 0
-    for _ in range(rounds):
+    reached, killed = [0], 0
+    for number in range(rounds):
         worker = start_worker(server, loose)
+        if number % 2:  # amid its slices; else wherever it is, from its start on
+            server.until("further", partial(_moved, service, key, reached[-1], worker))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(chance.uniform(0.4, 1.2 + 0.1 * (rounds < 20)))
+            worker.wait(chance.uniform(0.0, 0.3 if number % 2 else 1.0))
         killed += worker.poll() is None
         worker.kill()
         worker.wait()
@@ -158,6 +162,10 @@ def test_a_worker_killed_again_and_again_makes_each_row_once(
     assert reached == sorted(reached)
     start_worker(server, loose).wait(4 * DEADLINE)
     check(service, key, count, server.folder / "data" / "astra.db")
+
+
+def _moved(service: Service, key: str, before: int, worker: subprocess.Popen[bytes]) -> bool:
+    return service.done(key) > before or worker.poll() is not None
 
 
 def test_a_worker_that_was_stopped_and_replaced_cannot_write(

@@ -369,6 +369,56 @@ DEPENDENCIES = Dashboard(
                 },
             ),
         ],
+        "Leases and slots": [
+            Panel(
+                title="Leases held",
+                about="1 while somebody does the work of a lease; at 0 nobody does, and 2 would be a mistake of ours.",
+                unit="short",
+                width=6,
+                queries={"{{lease}}": total("astra_lease_held", "lease")},
+            ),
+            Panel(
+                title="Epochs",
+                about="The number of each lease's holding: a step is another holder, a slope a lease that wanders.",
+                unit="short",
+                width=6,
+                queries={"{{lease}}": total("astra_lease_epoch", "lease", how="max")},
+            ),
+            Panel(
+                title="Changes of leases",
+                about="Taken, released, lost by a late renewal; and work under a lease that failed.",
+                unit="cps",
+                width=6,
+                queries={
+                    "{{lease}} {{change}}": rate("astra_lease_changes_total", "lease, change"),
+                    "{{lease}} failed by {{cause}}": rate("astra_lease_failures_total", "lease, cause"),
+                },
+            ),
+            Panel(
+                title="Members",
+                about="Members of the worker that sees most, and changes of their list as all workers saw them.",
+                unit="short",
+                width=6,
+                queries={
+                    "members": total("astra_members", how="max"),
+                    "changes/s": rate("astra_member_changes_total"),
+                },
+            ),
+            Panel(
+                title="Slots owned",
+                about="Of 1,024; fewer while some are on their way from one member to another.",
+                unit="short",
+                width=12,
+                queries={"slots": total("astra_slots_owned")},
+            ),
+            Panel(
+                title="Handing over a slot, p99",
+                about="From a new list of members to the slot given, and taken.",
+                unit="s",
+                width=12,
+                queries={"{{side}}": quantile(0.99, "astra_slot_handover_seconds", "side")},
+            ),
+        ],
         "Messages": [
             Panel(
                 title="Published and received",

@@ -71,7 +71,7 @@ class Leadership:
         """The epoch of the lease while it is held here, else 0."""
         return self.tenure.epoch if self.tenure is not None and self.tenure.held else 0
 
-    async def run(self, work: Callable[[Tenure], Awaitable[None]]) -> None:
+    async def run(self, work: Callable[[Tenure], Awaitable[object]]) -> None:
         """Run `work` whenever the lease is held here, until it returns by itself; then the lease is released.
 
         Work that lost its lease is cancelled, and awaited before the lease is wanted again. Work that raised is logged,
@@ -106,7 +106,7 @@ class Leadership:
                 await self._release(lease)
             raise
 
-    async def _lead(self, tenure: Tenure, work: Callable[[Tenure], Awaitable[None]]) -> bool:
+    async def _lead(self, tenure: Tenure, work: Callable[[Tenure], Awaitable[object]]) -> bool:
         """Run `work` while the lease is held; return whether it returned by itself."""
         self.tenure = tenure
         self.terms += 1
@@ -170,5 +170,5 @@ class Leadership:
         return f"Leadership({self.name!r}, terms={self.terms}, held={self.held}, epoch={self.epoch})"
 
 
-async def _run(work: Callable[[Tenure], Awaitable[None]], tenure: Tenure) -> None:
+async def _run(work: Callable[[Tenure], Awaitable[object]], tenure: Tenure) -> None:
     await work(tenure)

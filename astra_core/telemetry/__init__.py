@@ -15,10 +15,12 @@ from astra_core.telemetry.tracing import SpanListener, Tracing
 from astra_core.telemetry.watched import (
     watch_breaker,
     watch_budget,
+    watch_leadership,
     watch_limiter,
     watch_pool,
     watch_process,
     watch_relay,
+    watch_slots,
 )
 
 __all__ = [
@@ -40,9 +42,11 @@ __all__ = [
     "names",
     "watch_breaker",
     "watch_budget",
+    "watch_leadership",
     "watch_limiter",
     "watch_loop",
     "watch_pool",
     "watch_process",
     "watch_relay",
+    "watch_slots",
 ]

@@ -222,6 +222,51 @@ RELAY_AGE = Family(
     unit="seconds",
     across=Across.MAX,
 )
+LEASE_HELD = Family(
+    name="astra_lease_held",
+    kind=Kind.GAUGE,
+    help="1 while one of the workers holds the lease and may act on it; never more.",
+    labels=("lease",),
+)
+LEASE_EPOCH = Family(
+    name="astra_lease_epoch",
+    kind=Kind.GAUGE,
+    help="The number of the holding under way, 0 where there is none: it grows with each new holder.",
+    labels=("lease",),
+    across=Across.MAX,
+)
+LEASE_CHANGES = Family(
+    name="astra_lease_changes",
+    kind=Kind.COUNTER,
+    help="Times that a worker has `taken` the lease, has `released` it, or has `lost` it by a late renewal.",
+    labels=("lease", "change"),
+)
+LEASE_FAILURES = Family(
+    name="astra_lease_failures",
+    kind=Kind.COUNTER,
+    help="Times that the work under a lease ended in an error, to be run again by whoever takes the lease.",
+    labels=("lease", "cause"),
+)
+MEMBERS = Family(
+    name="astra_members",
+    kind=Kind.GAUGE,
+    help="Members, as the worker sees them that sees most.",
+    across=Across.MAX,
+)
+MEMBER_CHANGES = Family(
+    name="astra_member_changes", kind=Kind.COUNTER, help="Changes of the list of members, as each worker saw them."
+)
+SLOTS_OWNED = Family(
+    name="astra_slots_owned", kind=Kind.GAUGE, help="Slots whose work is done, all workers: 1024 but while they move."
+)
+SLOT_HANDOVER = Family(
+    name="astra_slot_handover_seconds",
+    kind=Kind.HISTOGRAM,
+    help="Time from a new list of members to a slot that it moved being `given` by its old owner, `taken` by its new.",
+    labels=("side",),
+    unit="seconds",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
 COMMIT_GROUP = Family(
     name="astra_commit_group_size",
     kind=Kind.HISTOGRAM,

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from astra_core.telemetry.metrics import Metrics
 
-__all__ = ["watch_breaker", "watch_budget", "watch_limiter", "watch_pool", "watch_process", "watch_relay"]
+__all__ = [
+    "watch_breaker",
+    "watch_budget",
+    "watch_leadership",
+    "watch_limiter",
+    "watch_pool",
+    "watch_process",
+    "watch_relay",
+    "watch_slots",
+]
 
 STATES: Final = ("closed", "open", "half-open", "ramping", "forced open", "disabled", "metrics only")
 
@@ -77,6 +86,24 @@ class RelayLike(Protocol):
     def age(self) -> float: ...
 
 
+class LeadershipLike(Protocol):
+    """Who competes for a lease, as metrics see it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+
+
+class SlotOwnerLike(Protocol):
+    """An owner of slots, as metrics see it."""
+
+    @property
+    def owned(self) -> int: ...
+    @property
+    def members(self) -> int: ...
+
+
 def watch_breaker(metrics: Metrics, breaker: BreakerLike) -> None:
     """Show which state `breaker` is in: 1 for that one, 0 for the others."""
     for state in STATES:
@@ -120,6 +147,22 @@ def watch_relay(metrics: Metrics, relay: RelayLike) -> None:
     metrics.watch(names.RELAY_AGE, lambda: relay.age, relay.name)
     for outcome in ("sent", "refused"):
         metrics.counter(names.RELAY_MESSAGES, relay.name, outcome)
+
+
+def watch_leadership(metrics: Metrics, leadership: LeadershipLike) -> None:
+    """Show whether the lease that `leadership` competes for is held here, and under which number."""
+    metrics.watch(names.LEASE_HELD, lambda: float(leadership.epoch > 0), leadership.name)
+    metrics.watch(names.LEASE_EPOCH, lambda: leadership.epoch, leadership.name)
+    for change in ("taken", "released", "lost"):
+        metrics.counter(names.LEASE_CHANGES, leadership.name, change)
+
+
+def watch_slots(metrics: Metrics, owner: SlotOwnerLike) -> None:
+    """Show how many slots `owner` has, and among how many members it sees itself."""
+    metrics.watch(names.SLOTS_OWNED, lambda: owner.owned)
+    metrics.watch(names.MEMBERS, lambda: owner.members)
+    for side in ("given", "taken"):
+        metrics.histogram(names.SLOT_HANDOVER, side)
 
 
 def watch_process(metrics: Metrics) -> None:

@@ -101,6 +101,11 @@ class SlotOwner:
         return sum(held.closing is None for held in self._held.values())
 
     @property
+    def members(self) -> int:
+        """Members there are, as last seen."""
+        return len(self.view.members)
+
+    @property
     def settled(self) -> bool:
         """Whether it owns all that it should, and nothing else."""
         return self.owned == len(self._held) == len(self._wanted) > 0

@@ -31,7 +31,15 @@ UNUSED = {
     "astra_throttled",  # nor throttled by its own side
     "astra_metrics_series_refused",  # absent until a family is full
 }
-ELSEWHERE = ("astra_messag", "astra_lease", "astra_member", "astra_workflow", "astra_relay", "astra_import")
+ELSEWHERE = (
+    "astra_messag",
+    "astra_lease",
+    "astra_member",
+    "astra_slot",
+    "astra_workflow",
+    "astra_relay",
+    "astra_import",
+)
 """Of what runs in other processes, or is not asked of the shortener here."""
 SECRET = "hunter2hunter2"
 

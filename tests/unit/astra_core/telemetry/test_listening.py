@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from astra_core import events
+from astra_core.coordination import Leadership, MemoryCoordination
 from astra_core.errors import MessagingUnavailable
 from astra_core.keyed import BlockingPool
 from astra_core.messaging import MemoryMessaging
@@ -22,14 +23,17 @@ from astra_core.telemetry import (
     names,
     watch_breaker,
     watch_budget,
+    watch_leadership,
     watch_limiter,
     watch_loop,
     watch_pool,
     watch_process,
     watch_relay,
+    watch_slots,
 )
 from astra_core.testing import FakeClock
-from astra_core.workflow import Relay
+from astra_core.workflow import FENCES, Relay
+from astra_core.workflow.slots import SlotOwner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +116,12 @@ def metrics() -> Metrics:
         (events.OutboxRelayed("outbox", 1, 0.1), "astra_relay_messages_total{sent}{outbox}"),
         (events.MessageRefused("outbox", "mail"), "astra_relay_messages_total{refused}{outbox}"),
         (events.RelayFailed("outbox", "StoreUnavailable", 1.0), "astra_relay_failures_total{StoreUnavailable}{outbox}"),
+        (events.LeaseTaken("sweeper", 3), "astra_lease_changes_total{taken}{sweeper}"),
+        (events.LeaseEnded("sweeper", 3, "released"), "astra_lease_changes_total{released}{sweeper}"),
+        (events.LeaseEnded("sweeper", 3, "lost"), "astra_lease_changes_total{lost}{sweeper}"),
+        (events.WorkFailed("sweeper", "KeyError"), "astra_lease_failures_total{KeyError}{sweeper}"),
+        (events.MembersChanged(7, 2), "astra_member_changes_total"),
+        (events.SlotHandedOver(1, "taken", 0.2), "astra_slot_handover_seconds_bucket{0.25}{taken}"),
     ],
 )
 async def test_an_event_is_counted_where_it_belongs(metrics: Metrics, event: object, sample: str) -> None:
@@ -191,6 +201,36 @@ async def test_a_relay_shows_what_waits(metrics: Metrics) -> None:
             await relay.round()
         found = await shown(metrics)
         assert (found["astra_relay_depth{outbox}"], found["astra_relay_age_seconds{outbox}"]) == (3, 0)
+
+
+async def test_leases_and_slots_show_who_has_them(metrics: Metrics) -> None:
+    """A lease that is held has its epoch, an owner its slots, and both nothing before and after."""
+    clock = FakeClock()
+    async with MemoryCoordination(clock=clock) as coordination, MemoryStore(collections=[FENCES]) as store:
+        leadership = Leadership(coordination, "sweeper", clock=clock)
+        owner = SlotOwner("a", members=coordination, store=store, clock=clock)
+        watch_leadership(metrics, leadership)
+        watch_slots(metrics, owner)
+        series = ("astra_lease_held{sweeper}", "astra_lease_epoch{sweeper}", "astra_slots_owned", "astra_members")
+
+        async def figures() -> list[float]:
+            found = await shown(metrics)
+            return [found[name] for name in series]
+
+        assert await figures() == [0, 0, 0, 0]
+        lease = await coordination.acquire("sweeper", ttl=1.0)
+        assert lease is not None
+        await coordination.release(lease)
+        tasks = [
+            asyncio.create_task(leadership.run(lambda _: asyncio.Event().wait())),
+            asyncio.create_task(owner.run()),
+        ]
+        await clock.run_for(1.0)
+        assert await figures() == [1, 2, 1024, 1]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert await figures() == [0, 0, 0, 0]
 
 
 async def test_the_lag_of_the_loop_is_how_late_it_wakes() -> None:

@@ -30,6 +30,8 @@ WITHOUT_DATA = {
     "Size of requests",  # and 0 / 0 where there was none
 }
 """Panels that have nothing to show in good order."""
+ELSEWHERE = ("astra_messag", "astra_relay", "astra_workflow_", "astra_lease", "astra_member", "astra_import")
+"""Beginnings of metrics of what runs in a process of its own, or is not asked of the service here."""
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ async def test_every_dashboard_shows_data_of_a_served_service(launch: Launcher, 
             empty = set()
             for file in DASHBOARDS:
                 for title, expression in expressions(file, instance):
-                    if not await ask(http, expression):
+                    if not await ask(http, expression) and not any(name in expression for name in ELSEWHERE):
                         empty.add(title)
             (workers,) = await ask(http, f'astra_workers{{instance="{instance}"}}')
     finally:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import replace
 
-from app.domain import ANONYMOUS, LIFE, LIFECYCLE, Course, LinkEvent, LinkState, Standing, first_state, recorded_state
+from app.domain import LIFE, LIFECYCLE, Course, LinkEvent, LinkState, Standing, first_state, recorded_state
+from app.links.beginning import beginning_of
 from app.links.repository import DUE, LINKS
 from astra_core.storage.records import Query
-from astra_core.workflow import BEGIN, Entry, Kept, Loaded, Runner
+from astra_core.workflow import Entry, Kept, Loaded, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from app.domain import Link
     from app.links.repository import LinkRepository
     from astra_core.clock import Clock
     from astra_core.events import Listener
     from astra_core.storage.writes import Write
     from astra_core.workflow.runner import StoreWithHistory
 
-__all__ = ["LinkKeeper", "LinkRunner", "beginning_of", "link_runner"]
+__all__ = ["LinkKeeper", "LinkRunner", "link_runner"]
 
 LinkRunner: TypeAlias = Runner[LinkState, LinkEvent, LinkState, Standing]
 """Sends links their events."""
@@ -82,13 +82,6 @@ class LinkKeeper:
     def overdue(self, now: int, *, limit: int) -> Query:
         """See `Keeper.overdue`."""
         return Query(collection=LINKS.name, index=DUE, below=now + 1, limit=limit)
-
-
-def beginning_of(link: Link) -> Entry:
-    """Return the first entry of a history: that the link was made."""
-    return Entry(
-        id=f"{link.code}@{link.created_at}", event=BEGIN, at=link.created_at, target=first_state(link), by=ANONYMOUS
-    )
 
 
 def timers_of(state: LinkState, standing: Standing) -> Mapping[str, int]:

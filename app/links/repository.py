@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.domain import BaseState, Link, next_due
+from app.links.beginning import announcement
 from astra_core.storage.records import Collection, Index, Query
 from astra_core.storage.writes import Add, Change, Insert, Replace
 
@@ -110,10 +111,14 @@ def _number_of(digest: str) -> int:
 
 
 class LinkRepository:
-    """Reads links, and says what to commit to create or change one; knows the store's port and no engine."""
+    """Reads links, and says what to commit to create or change one; knows the store's port and no engine.
 
-    def __init__(self, store: Store) -> None:
+    Creations are told on the topic `announce`, unless that is empty.
+    """
+
+    def __init__(self, store: Store, *, announce: str = "") -> None:
         self._store = store
+        self._announce = announce
 
     async def get(self, code: str) -> StoredLink | None:
         """Return a link in whatever state, deleted ones included."""
@@ -184,6 +189,8 @@ class LinkRepository:
         ]
         if link.max_visits is not None:
             writes.append(Add(counters=REMAINING, amounts={link.code: link.max_visits}))
+        if self._announce:
+            writes.append(announcement(link, self._announce))
         return writes
 
     def replacement(self, link: Link, *, version: int, added: int = 0, seen: bool = True) -> list[Write]:

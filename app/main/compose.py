@@ -38,7 +38,7 @@ from app.main.following import (
     rules_in_force,
     store_limits,
 )
-from app.main.leading import compose_leader
+from app.main.leading import announced, compose_leader
 from app.main.live import Live
 from app.main.policies import PolicyFactory
 from app.main.reloading import Reloading
@@ -120,7 +120,7 @@ def compose(
     )
     tried = observed(engine, name=settings.store.engine, listener=listeners, clock=clock)
     store = guarded(tried, reads=reads, writes=writes)
-    links = LinkRepository(store)
+    links = LinkRepository(store, announce=announced(settings))
     codes = compose_codes(settings, store, clock=clock)
 
     resolver = Resolver(
@@ -159,7 +159,7 @@ def compose(
 
     keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
     creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
-    runner = link_runner(store, links, clock=clock, listeners=listeners)
+    runner = link_runner(store, links, announce=announced(settings), clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
     leader = compose_leader(settings, store, runner, clock=clock, listeners=listeners)
 

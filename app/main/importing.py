@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.api import draft_of_row, report_of
 from app.imports import Spool
 from app.links import LinkRepository
+from app.main.leading import announced
 from app.service import Importer, ImportManager, SliceCreator, SlicePace
 from astra_core.errors import StorageError
 
@@ -63,7 +64,7 @@ def compose_importer(
     options = settings.imports
     return Importer(
         imports,
-        SliceCreator(store, LinkRepository(store), codes, clock=clock),
+        SliceCreator(store, LinkRepository(store, announce=announced(settings)), codes, clock=clock),
         draft=draft_of_row,
         report=report_of,
         rules=rules,

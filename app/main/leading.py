@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from astra_core.messaging import MessagingEngine
     from astra_core.storage import StoreEngine
 
-__all__ = ["Leader", "compose_leader", "coordination_url"]
+__all__ = ["Leader", "announced", "compose_leader", "coordination_url"]
 
 logger = logging.getLogger(__name__)
 
 _LEASE = "links"
+_TOPIC = "links"
 _QUEUE = 100
 _LATE = 30.0
 """Seconds for which a message may wait to be sent before this process says that something is wrong."""
@@ -144,6 +145,11 @@ def compose_leader(
         pools=pools,
         clock=clock,
     )
+
+
+def announced(settings: Settings) -> str:
+    """Return the topic that the events of links are told on; "" where nobody wants to hear of them."""
+    return "" if settings.messaging.url is None else _TOPIC
 
 
 def coordination_url(settings: Settings) -> str:

@@ -101,7 +101,7 @@ class Living:
 async def living(store: StoreEngine, *, announce: str = "") -> AsyncIterator[Living]:
     """Put the service over a store."""
     clock = FakeClock(time=NOW)
-    links = LinkRepository(store)
+    links = LinkRepository(store, announce=announce)
     runner = link_runner(store, links, announce=announce, clock=clock)
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
     yield Living(store, links, runner, LinkManager(store, links, runner, resolver, clock=clock), clock)

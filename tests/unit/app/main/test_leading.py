@@ -10,13 +10,18 @@ import pytest
 
 from app.main import compose
 from app.main.leading import coordination_url
-from app.settings import Clicks, Coordination, Links, Metrics, Settings, Store
+from app.settings import Clicks, Coordination, Links, Messaging, Metrics, Settings, Store
 from astra_core.config import as_loaded
+from astra_core.keyed import BlockingPool
+from astra_core.messaging import SqliteMessaging
+from astra_core.workflow import Notice
 from tests.integration.api.served import Served, client_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from astra_core.messaging import Consumer
 
 
 def settings(folder: Path, *, name: str = "one", **sections: Any) -> Settings:
@@ -149,3 +154,44 @@ async def test_a_process_that_closes_gives_the_lease_back(tmp_path: Path) -> Non
 
             await until(held)
     await asyncio.sleep(0)
+
+
+async def test_events_of_links_are_published_where_somebody_wants_them(tmp_path: Path) -> None:
+    """What is made, in a batch too, and changed comes to whoever reads the topic, in order; the outbox empties."""
+    url = f"sqlite:{tmp_path / 'messages.db'}"
+    async with (
+        process(tmp_path, messaging=Messaging(url=url)) as service,
+        reader_of(tmp_path / "messages.db") as reader,
+    ):
+        await service.create(code="abc")
+        await service.http.post("/v1/links/batch", json={"links": [{"url": "https://b.example", "code": "batch-one"}]})
+        await service.http.post("/v1/links/abc/disable", headers={"x-reason": "spam"})
+        found: list[Notice] = []
+
+        async def all_read() -> bool:
+            for message in await reader.receive(limit=100, wait=0.1):
+                found.append(Notice.read(message.data))
+                await reader.acknowledge(message)
+            return len(found) >= 3
+
+        await until(all_read)
+        assert [(notice.key, notice.entry.event, notice.version) for notice in found] == [
+            ("abc", "begin", 1),
+            ("batch-one", "begin", 1),
+            ("abc", "Disable", 2),
+        ]
+        assert (found[2].entry.by, found[2].entry.why) == ("anonymous", "spam")
+
+        async def sent() -> bool:
+            return bool((await leader_of(service))["waiting"] == 0)
+
+        await until(sent)
+
+
+@asynccontextmanager
+async def reader_of(file: Path) -> AsyncIterator[Consumer]:
+    """Read the topic of links as another process does."""
+    pool = BlockingPool("reader", threads=1, queue=10)
+    async with SqliteMessaging(file, writer=pool, readers=pool) as messaging:
+        yield messaging.consumer("links", group="test")
+    await pool.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from app.cli.hypercorn_file import asks_for_tls
 from app.cli.listener import ListenError, address, listen
 from app.cli.supervisor import RestartPolicy, StartFailed, Supervisor
 from app.settings import load_settings
@@ -97,7 +97,7 @@ def decide(settings: Settings, environ: Mapping[str, str]) -> Plan:
         start_timeout=server.start_timeout,
         store=settings.store.url,
         hypercorn=found,
-        tls=found is not None and _names_certificate(found),
+        tls=found is not None and asks_for_tls(found),
     )
 
 
@@ -147,11 +147,3 @@ def child_command(plan: Plan, fd: int) -> list[str]:
     if plan.hypercorn is not None:
         command += ["--config", str(plan.hypercorn)]
     return command
-
-
-def _names_certificate(file: Path) -> bool:
-    try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{file}: {error}"]) from error
-    return "certfile" in settings and "keyfile" in settings

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.unit.app.cli.test_command import certificate_in
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Launcher, Process
@@ -76,6 +80,32 @@ def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launche
     os.killpg(process.popen.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them at once
     assert process.code() == 0
     assert lines(process) == []
+
+
+def test_tls_is_served_where_a_certificate_is_named(launch: Launcher, tmp_path: Path) -> None:
+    """HTTP/2 is chosen by ALPN, HTTP/1.1 where a client wants that; short URLs begin with https."""
+    certificate, key = certificate_in(tmp_path)
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    (folder / "development.yaml").touch()
+    (folder / "hypercorn.toml").write_text(f'certfile = "{certificate}"\nkeyfile = "{key}"\n')
+    process = launch.serve("--http2", env={"ASTRA_SETTINGS": str(folder)})
+    process.until("ready", lambda: "serving https://" in process.stdout)
+    port = int(process.stdout.split()[2].rpartition(":")[2])
+    context = ssl.create_default_context(cafile=certificate)
+    for wanted in (["h2", "http/1.1"], ["http/1.1"]):
+        context.set_alpn_protocols(wanted)
+        plain = socket.create_connection(("localhost", port), timeout=30)
+        with context.wrap_socket(plain, server_hostname="localhost") as secured:
+            assert secured.selected_alpn_protocol() == wanted[0]
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=30)
+    headers = {"content-type": "application/json"}
+    connection.request("POST", "/v1/links", '{"url": "https://example.com/"}', headers)
+    link = json.loads(connection.getresponse().read())
+    connection.close()
+    assert link["short_url"].startswith(f"https://localhost:{port}/")
+    process.signal(signal.SIGTERM)
+    assert process.code() == 0
 
 
 def test_an_upgrade_is_no_news(launch: Launcher) -> None:

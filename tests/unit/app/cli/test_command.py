@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import stat
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -18,6 +20,16 @@ from astra_core.errors import ConfigError
 
 ROOT = Path(__file__).parents[4]
 PLAN = Plan(protocol="http1", host="127.0.0.1", port=0, workers=1, drain=4.0, store="sqlite:./data/astra.db")
+
+
+def certificate_in(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that it signed itself, and its key, both new."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there to make a certificate")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
 
 
 def test_flags_become_the_variables_of_the_same_settings() -> None:
@@ -122,7 +134,11 @@ def test_hypercorn_file_decides_tls(tmp_path: Path) -> None:
     settings = Settings(server=Server(protocol="http2"))
     environ = {"ASTRA_SETTINGS": str(tmp_path)}
     assert decide(settings, environ).hypercorn is None
-    file.write_text('certfile = "a"\nkeyfile = "b"\n')
+    file.write_text("read_timeout = 7\n")
+    plan = decide(settings, environ)
+    assert (plan.hypercorn, plan.tls) == (file, False)
+    certificate, key = certificate_in(tmp_path)
+    file.write_text(f'certfile = "{certificate}"\nkeyfile = "{key}"\n')
     plan = decide(settings, environ)
     assert (plan.hypercorn, plan.tls) == (file, True)
     assert decide(Settings(), environ).hypercorn is None
@@ -138,6 +154,32 @@ def test_without_hypercorns_file_its_own_defaults_do_not_hold(tmp_path: Path) ->
     file.write_text("read_timeout = 7\n")
     config = hypercorn_config(str(file))
     assert (config.read_timeout, config.keep_alive_max_requests) == (7, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("keep_alive_max_request = 5", "keep_alive_max_request: unknown option; did you mean keep_alive_max_requests?"),
+        ("nonsense = 5", "nonsense: unknown option"),
+        ('read_timeout = "x"', "read_timeout: must be a number of 0 or more, not 'x'"),
+        ("keep_alive_timeout = -1", "keep_alive_timeout: must be a number of 0 or more, not -1"),
+        ("max_app_queue_size = true", "max_app_queue_size: must be a number of 0 or more, not True"),
+        ("include_date_header = 1", "include_date_header: must be true or false, not 1"),
+        ("ciphers = 1", "ciphers: must be a text, not 1"),
+        ('certfile = "a"', "certfile: TLS needs certfile and keyfile; name both, or neither to serve without it"),
+        ('keyfile = "a"', "keyfile: TLS needs certfile and keyfile; name both, or neither to serve without it"),
+        ('certfile = "/nope/a"\nkeyfile = "/nope/b"', "/nope/a: cannot be read: No such file or directory"),
+        ('certfile = "FILE"\nkeyfile = "FILE"', "certfile and keyfile: are no certificate in PEM with its key"),
+    ],
+)
+def test_what_hypercorn_would_ignore_or_die_of_is_a_settings_problem(tmp_path: Path, text: str, problem: str) -> None:
+    """One line names the file, the option and the remedy; no worker is started to find it out."""
+    file = tmp_path / "hypercorn.toml"
+    file.write_text(text.replace("FILE", str(file)))
+    with pytest.raises(ConfigError) as caught:
+        decide(Settings(server=Server(protocol="http2")), {"ASTRA_SETTINGS": str(tmp_path)})
+    (line,) = caught.value.problems
+    assert line.startswith(f"{file}: {problem}")
 
 
 def test_a_broken_hypercorn_file_is_a_settings_problem(tmp_path: Path) -> None:

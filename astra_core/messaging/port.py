@@ -76,7 +76,10 @@ class MessagingEngine(Protocol):
         ...
 
     def consumer(self, topic: str, *, group: str) -> Consumer:
-        """Return a consumer of `topic` in `group`. A group that is new begins with the oldest message there is."""
+        """Return a consumer of `topic` in `group`, to be kept: the engine remembers it until it closes.
+
+        A group that is new begins with the oldest message there is.
+        """
         ...
 
     async def topics(self) -> Sequence[TopicState]:

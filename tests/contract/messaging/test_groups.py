@@ -130,3 +130,14 @@ async def test_a_closed_engine_is_unavailable(opener: Opener) -> None:
     with pytest.raises(MessagingUnavailable, match="closed"):
         await engine.forget("t", group="g")
     await consumer.release()
+
+
+async def test_an_engine_that_was_closed_has_released_its_consumers(engine: MessagingEngine) -> None:
+    """Opened again it gives the topic to whoever asks first; a consumer of before has no claim left."""
+    await fill(engine, b"1")
+    before = engine.consumer("t", group="g")
+    await before.receive()
+    await engine.close()
+    await engine.open()
+    assert datas(await engine.consumer("t", group="g").receive()) == [b"1"]
+    assert await before.receive() == ()

@@ -77,13 +77,13 @@ async def consume(path: str, group: str, seen: str, *, turns: bool = False) -> N
         consumer = engine.consumer(TOPIC, group=group)
         print("ready", flush=True)
         while True:
-            messages = await consumer.receive(limit=20, wait=0.2)
+            messages = await consumer.receive(limit=40, wait=0.2)
             if messages:
                 append(seen, (f"{os.getpid()} {m.offset} {m.key} {m.data.decode()}" for m in messages))
                 await consumer.acknowledge(messages[-1])
             if turns:
                 await consumer.release()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.1)  # longer than the other one's poll, so that it is its turn
 
 
 async def stamp(path: str, times: str) -> None:

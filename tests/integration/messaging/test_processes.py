@@ -22,6 +22,8 @@ from tests.integration.messaging.peer import BATCH, KEYS, TOPIC
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from astra_core.messaging import SqliteMessaging
+
 PEER = Path(__file__).with_name("peer.py")
 KILLS = 200 if os.environ.get("ASTRA_TEST_FULL") else 12
 
@@ -168,6 +170,15 @@ def test_killed_at_random_nothing_is_lost_and_keys_stay_in_order(peers: Peers) -
         givers[each.offset] = each.pid
 
 
+async def acknowledged(engine: SqliteMessaging, position: int) -> None:
+    """Wait until the group has come so far: a process that is stopped before may hold the file's write lock."""
+    for _ in range(1_500):
+        if (await engine.topics())[0].groups[0].position >= position:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came true")
+
+
 async def test_a_consumer_goes_on_where_a_killed_one_stopped(peers: Peers) -> None:
     """The kernel takes the lock of the dead: what it had not acknowledged is given to the next one."""
     async with sqlite_engine(peers.path) as engine:
@@ -177,6 +188,7 @@ async def test_a_consumer_goes_on_where_a_killed_one_stopped(peers: Peers) -> No
         await asyncio.to_thread(peers.until, lambda: len(peers.consumed()) == 1)
         next_one = engine.consumer(TOPIC, group="g")
         assert await next_one.receive(wait=0.2) == ()
+        await acknowledged(engine, 1)
         os.kill(consumer.pid, signal.SIGSTOP)
         await publisher.publish([Outgoing(TOPIC, "k", b"1")])
         assert await next_one.receive(wait=0.5) == ()
@@ -193,6 +205,7 @@ async def test_a_consumer_that_is_stopped_is_not_doubled(peers: Peers) -> None:
         await asyncio.to_thread(peers.until, lambda: len(peers.consumed()) == 1)
         holder = peers.consumed()[0].pid
         assert holder in {stopped.pid, other.pid}
+        await acknowledged(engine, 1)
         os.kill(holder, signal.SIGSTOP)
         await publisher.publish([Outgoing(TOPIC, "k", b"%d" % number) for number in range(1, 50)])
         await asyncio.sleep(0.5)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from app.cli.server_lines import ServerLines
 from app.main.process import report_failure
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-QUIET = (
-    "Application startup failed. Exiting.",  # the parent says why
-    "Unsupported upgrade request.",  # anybody can ask for one; it is answered as the request that it is
-    "No supported WebSocket library detected.",
-)
 HYPERCORN = {
     "keep_alive_max_requests": 100_000,
     "keep_alive_timeout": 5,
@@ -78,7 +74,7 @@ def http1(application: Any, listener: socket.socket, options: argparse.Namespace
         timeout_keep_alive=options.keep_alive,
         timeout_graceful_shutdown=math.ceil(options.drain),
     )
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith(QUIET))
+    logging.getLogger("uvicorn.error").addFilter(ServerLines())
     uvicorn.Server(config).run(sockets=[listener])
 
 

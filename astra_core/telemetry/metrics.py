@@ -146,11 +146,22 @@ class Metrics:
         """
         with self._publishing:
             self._look()
-            if self._file is not None:
-                try:
-                    self._file.publish(self._table)
-                except OSError as error:
-                    self._lose_folder(error)
+            self._store()
+
+    def _store(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.publish(self._table)
+            except OSError as error:
+                self._lose_folder(error)
+
+    def _own(self) -> list[Figures]:
+        """Return the figures of this process, published before anybody sees them: they stay, should it be killed."""
+        with self._publishing:
+            self._look()
+            mine = [Figures(one.family.name, one.family.kind, one.labels, tuple(values)) for one, values in self._table]
+            self._store()  # what was counted since is more, never less
+        return mine
 
     def _look(self) -> None:
         values = self._table.values
@@ -181,9 +192,8 @@ class Metrics:
         return await asyncio.shield(task)
 
     async def _write(self, page: Page) -> tuple[str, bytes]:
-        self.publish()
         totals, live = await self._others()
-        for metric in self._metrics(totals, live):
+        for metric in self._metrics(totals, live, self._own()):
             for _ in page.add(metric):
                 await asyncio.sleep(0)
         self._collecting = True
@@ -208,10 +218,9 @@ class Metrics:
             return [], []
         return found
 
-    def _metrics(self, totals: Sequence[Figures], live: Sequence[Figures]) -> Iterator[Metric]:
+    def _metrics(self, totals: Sequence[Figures], live: Sequence[Figures], mine: Sequence[Figures]) -> Iterator[Metric]:
         sums = Sums(max_series=self._max)
         gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {}
-        mine = (Figures(one.family.name, one.family.kind, one.labels, tuple(values)) for one, values in self._table)
         for figures in (*totals, *live, *mine):
             if figures.kind in (Kind.GAUGE, Kind.INFO):
                 gauges.setdefault(figures.family, []).append((figures.labels, figures.values[0]))
@@ -228,12 +237,11 @@ class Metrics:
         """Return every metric of the service, read on the spot: for what collects without a loop."""
         if self._collecting:
             return []
-        self.publish()
         totals: list[Figures] = []
         live: list[Figures] = []
         if self._folder is not None and self._file is not None:
             totals, live = self._folder.read(but=self._file.path.name)
-        return list(self._metrics(totals, live))
+        return list(self._metrics(totals, live, self._own()))
 
     def __repr__(self) -> str:
         where = self._file or "this process alone"

@@ -371,6 +371,31 @@ def _settings_of(process: Process) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+async def test_secrets_that_are_mounted_are_watched_too(launch: Launcher, tmp_path: Path) -> None:
+    """The folder of secrets changes as Kubernetes changes it: by a link to another version of all of them."""
+    secrets = tmp_path / "secrets"
+    for version, ttl in (("..1", "6s\n"), ("..2", "7s\n")):
+        (secrets / version).mkdir(parents=True)
+        (secrets / version / "cache.ttl").write_text(ttl)
+    (secrets / "..data").symlink_to("..1")
+    (secrets / "cache.ttl").symlink_to("..data/cache.ttl")
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "staging.yaml").write_text("")
+    environ = {"ASTRA_ENV": "staging", "ASTRA_SETTINGS": str(tmp_path / "settings"), "ASTRA_SECRETS": str(secrets)}
+    environ |= Data(tmp_path).environ(METRICS__FOLDER=str(tmp_path / "metrics"), LOG__LEVEL="info")
+    process = launch.serve("--workers", "2", env=environ).ready()
+    process.until("2 workers", lambda: len(process.workers()) == 2)
+    assert process.port is not None
+    async with Watchers(process.port) as watchers:
+        assert {shown["version"] for shown in await watchers.look()} == {1}
+        (secrets / "..new").symlink_to("..2")
+        (secrets / "..new").rename(secrets / "..data")
+        await watchers.until("reloaded", lambda shown: shown["version"] == 2)
+    process.until("told", lambda: process.stderr.count("cache.ttl: 6s -> 7s") >= 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_a_refused_candidate_is_logged_once_and_a_secret_never(launch: Launcher, tmp_path: Path) -> None:
     """One worker polls and watches a file that stays broken: one line, with the remedy and without the value."""
     (tmp_path / "settings").mkdir()

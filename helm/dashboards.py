@@ -649,12 +649,6 @@ PRODUCT = Dashboard(
                 unit="short",
                 queries={"codes": total("astra_codes_left")},
             ),
-            Panel(
-                title="Leader",
-                about="Workers that record what time does to links, and send messages: 1 in good order; changes of it.",
-                unit="short",
-                queries={"leaders": total("astra_leaders"), "changes": rate("astra_leader_terms_total")},
-            ),
         ],
         "Clicks": [
             Panel(

@@ -98,12 +98,6 @@ IMPORT_UPLOADS = Family(
     name="astra_import_uploads", kind=Kind.GAUGE, help="Files that are being received, all server processes."
 )
 IMPORT_WORKERS = Family(name="astra_import_workers", kind=Kind.COUNTER, help="Workers that server processes started.")
-LEADERS = Family(
-    name="astra_leaders",
-    kind=Kind.GAUGE,
-    help="Workers that hold the lease of what is done once for all: 1 while all is well.",
-)
-LEADER_TERMS = Family(name="astra_leader_terms", kind=Kind.COUNTER, help="Times that a worker was given that lease.")
 REQUESTS_CANCELLED = Family(
     name="astra_requests_cancelled", kind=Kind.COUNTER, help="Requests that shutdown cut off after the drain timeout."
 )

@@ -14,6 +14,7 @@ from astra_core.telemetry import (
     names,
     watch_breaker,
     watch_budget,
+    watch_leadership,
     watch_limiter,
     watch_pool,
     watch_process,
@@ -133,8 +134,7 @@ class Instruments:
 
     def leader(self, leader: Leader) -> None:
         """The lease of what is done once for all, and the way of messages."""
-        self._metrics.watch(families.LEADERS, lambda: leader.leadership.held)
-        self._metrics.watch(families.LEADER_TERMS, lambda: leader.leadership.terms)
+        watch_leadership(self._metrics, leader.leadership)
         if leader.relay is not None:
             watch_relay(self._metrics, leader.relay)
 

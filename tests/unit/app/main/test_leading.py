@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,9 @@ async def test_figures_of_the_lease_are_exported(tmp_path: Path) -> None:
 
         async def exported() -> bool:
             text = (await service.http.get("/metrics")).text
-            return "\nastra_leaders 1" in text and "\nastra_leader_terms_total 1" in text
+            held = re.search(r'^astra_lease_held{lease="links"} 1', text, re.MULTILINE)
+            taken = re.search(r'^astra_lease_changes_total{change="taken",lease="links"} 1', text, re.MULTILINE)
+            return held is not None and taken is not None
 
         await until(exported)
 

@@ -9,7 +9,7 @@ from astra_core.workflow.instance import Instance, Result, UnknownInstance
 from astra_core.workflow.keeper import Keeper, Loaded, RecordKeeper
 from astra_core.workflow.relay import REFUSED, Relay
 from astra_core.workflow.replaying import Replayed, replayed
-from astra_core.workflow.runner import Runner
+from astra_core.workflow.runner import Runner, StoreWithHistory
 from astra_core.workflow.sweeper import Sweeper
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Result",
     "Runner",
     "Step",
+    "StoreWithHistory",
     "Subscriber",
     "Sweeper",
     "UnknownInstance",

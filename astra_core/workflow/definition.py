@@ -73,6 +73,10 @@ class Workflow(Generic[S, E, C, D]):
     """Derived: from the JSON of an event to the event, by its name."""
     read_data: Callable[[Any], D] = field(init=False, compare=False, repr=False)
     read_context: Callable[[Any], C] = field(init=False, compare=False, repr=False)
+    records: Collection = field(init=False, compare=False, repr=False)
+    """Derived: of its instances, unless a keeper of your own has another; it orders by `due` and by `state`."""
+    seen: Collection = field(init=False, compare=False, repr=False)
+    """Derived: of the ids of events that were taken."""
 
     def __post_init__(self) -> None:
         name = self.name or self.machine.name
@@ -81,6 +85,8 @@ class Workflow(Generic[S, E, C, D]):
             "name": name,
             "topic": self.topic or name,
             "states": {state_name(state): state for state in machine.states},
+            "records": Collection(name=name, indexes=(Index(name="due"), Index(name="state"))),
+            "seen": ids(f"{name}_seen"),
         }
         problems = list(self._problems(len(derived["states"])))
         try:
@@ -96,16 +102,6 @@ class Workflow(Generic[S, E, C, D]):
             problems += error.problems
         if problems:
             raise DefinitionError(f"workflow {name}", problems)
-
-    @property
-    def records(self) -> Collection:
-        """The collection of its instances, unless a keeper of your own has another; it orders by `due` and `state`."""
-        return Collection(name=self.name, indexes=(Index(name="due"), Index(name="state")))
-
-    @property
-    def seen(self) -> Collection:
-        """The collection of the ids of events that were taken."""
-        return ids(f"{self.name}_seen")
 
     @property
     def collections(self) -> tuple[Collection, ...]:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox", "Subscriber"]
 
+_FORGET = 200
 _FORGET_EVERY = 1.0
-"""Seconds; each time up to 200 ids are forgotten, so an inbox of more messages a second than that needs a sweep."""
+"""Seconds between looks for ids to forget, once there are fewer of them than can be forgotten at once."""
 
 
 class Inbox:
@@ -66,7 +67,7 @@ class Inbox:
             return False
         return True
 
-    async def forget(self, *, limit: int = 200) -> int:
+    async def forget(self, *, limit: int = _FORGET) -> int:
         """Forget ids that are older than that, at most `limit`; returns how many."""
         before = round((self._clock.time() - self._remember) * 1e6)
         return await forget(self._store, self.name, before=before, limit=limit)
@@ -131,9 +132,8 @@ class Subscriber:
                 self.duplicates += 1
         if messages:
             await self._consumer.acknowledge(messages[-1])
-        if self._clock.monotonic() >= self._forget_at:
+        if self._clock.monotonic() >= self._forget_at and await self._inbox.forget(limit=_FORGET) < _FORGET:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY
-            await self._inbox.forget()
         return len(messages)
 
     async def _release(self) -> None:

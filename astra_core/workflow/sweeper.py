@@ -89,6 +89,7 @@ class Sweeper(Generic[S, E, C, D]):
         self._stuck: dict[str, _Rest] = {}
         self._after: tuple[Scalar, ...] | None = None
         """Where the next round goes on; None for the longest due."""
+        self._more = False
 
     def __repr__(self) -> str:
         return f"Sweeper({self._runner.workflow.name!r})"
@@ -106,7 +107,7 @@ class Sweeper(Generic[S, E, C, D]):
                 await self._clock.sleep(wait)
                 continue
             failures = 0
-            await self._clock.sleep(0.0 if self._after else self._idle)
+            await self._clock.sleep(0.0 if self._more else self._idle)
 
     async def round(self) -> int:
         """Work on one batch; returns how many instances it found due. Raises `StoreUnavailable`."""
@@ -119,7 +120,8 @@ class Sweeper(Generic[S, E, C, D]):
         if away:
             raise away[0]
         self._after = page.next
-        await self._forget()
+        forgotten = await self._forget()
+        self._more = self._after is not None or forgotten == self._batch
         return len(page.records)
 
     async def _work(self, keys: Iterator[str], away: list[StoreUnavailable]) -> None:
@@ -148,7 +150,7 @@ class Sweeper(Generic[S, E, C, D]):
         self._listener(InstanceStuck(name, type(error).__name__))
         _log.warning("%s: the timers of %r did not fire, again in %.0f s: %s", name, key, wait, error)
 
-    async def _forget(self) -> None:
+    async def _forget(self) -> int:
         workflow = self._runner.workflow
         before = round((self._clock.time() - workflow.remember) * 1e6)
-        await forget(self._store, workflow.seen.name, before=before, limit=self._batch)
+        return await forget(self._store, workflow.seen.name, before=before, limit=self._batch)

@@ -10,7 +10,7 @@ import pytest
 from astra_core.errors import StoreUnavailable
 from astra_core.events import InstanceStuck, TimerFired
 from astra_core.resilience import Constant
-from astra_core.storage import Require
+from astra_core.storage import Query, Require
 from astra_core.workflow import RecordKeeper, Runner, Sweeper
 from tests.unit.astra_core.workflow.parcels import PARCEL, Load, Parcel, ParcelEvent, Pay, Weight, open_store
 
@@ -147,6 +147,24 @@ async def test_ids_are_forgotten_in_time(parcels: Parcels, store: StoreEngine, c
     await sweeper.round()
     again = await parcels.send("p", Pay(cents=1), id="old")
     assert not again.duplicate
+
+
+async def test_a_sweeper_keeps_up_with_ids(parcels: Parcels, store: StoreEngine, clock: FakeClock) -> None:
+    """While there is more to forget than a round may, it does not rest between rounds."""
+    await parcels.begin("p", Weight(1_000), state=Parcel.PACKED)
+    for number in range(10):
+        await parcels.send("p", Pay(cents=1), id=str(number))
+    clock.advance(2 * PARCEL.remember)
+    running = asyncio.create_task(Sweeper(parcels, store, batch=2, clock=clock).run())
+    for _ in range(1_000):
+        await asyncio.sleep(0.001)
+        clock.advance(0.000_001)
+        if not (await store.find(Query(collection=PARCEL.seen.name, index="at"))).records:
+            break
+    else:
+        raise AssertionError("ids are left")
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 class Broken(RecordKeeper[Parcel, Weight]):

@@ -713,6 +713,15 @@ PRODUCT = Dashboard(
                 queries={"{{state}}": rate("astra_imports_total", by="state")},
             ),
             Panel(
+                title="Write lock",
+                about="How long commits of imports keep it: at `imports.hold`, unless the disk's sync takes longer.",
+                unit="s",
+                queries={
+                    "p50": quantile(0.5, "astra_import_hold_seconds"),
+                    "p99": quantile(0.99, "astra_import_hold_seconds"),
+                },
+            ),
+            Panel(
                 title="Uploads and workers",
                 about="Files that are being received; workers started a second, of which an import needs one.",
                 unit="short",

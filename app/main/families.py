@@ -94,6 +94,13 @@ IMPORT_ROWS = Family(
     help="Rows of imports by what became of them: `created`, `reused` (an equal link was there), `failed`.",
     labels=("outcome",),
 )
+IMPORT_HOLD = Family(
+    name="astra_import_hold_seconds",
+    kind=Kind.HISTOGRAM,
+    help="How long each commit of an import kept the write lock of the store, its sync included.",
+    unit="seconds",
+    buckets=(0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
 IMPORT_UPLOADS = Family(
     name="astra_import_uploads", kind=Kind.GAUGE, help="Files that are being received, all server processes."
 )

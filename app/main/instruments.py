@@ -121,6 +121,7 @@ class Instruments:
     def imports(self, imports: ImportManager, importer: Importer | None = None) -> None:
         """Imports, and their rows where this process has a part in them."""
         watch = self._metrics.watch
+        self._metrics.histogram(families.IMPORT_HOLD)  # a worker's to fill
         watch(families.IMPORT_UPLOADS, lambda: imports.spool.receiving)
         for state in ImportState:
             watch(families.IMPORTS, partial(imports.moved.__getitem__, state), state.value)

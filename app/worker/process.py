@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from app.main.compose import compose_codes, compose_store
 from app.main.embedding import ImportLease
-from app.main.families import PRODUCT
+from app.main.families import IMPORT_HOLD, PRODUCT
 from app.main.following import rules_in_force
 from app.main.importing import compose_importer, compose_imports, keep_working
 from app.main.instruments import Instruments
@@ -28,7 +28,7 @@ from astra_core.keyed import BlockingPool
 from astra_core.telemetry import LIBRARY, Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
     from app.service import Importer
@@ -48,28 +48,30 @@ _EXIT = 5.0
 class _Held:
     """How long the last commit kept the write lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[float], object]) -> None:
         self.seconds: float | None = None
+        self._observe = observe
 
     def __call__(self, event: object) -> None:
         if isinstance(event, GroupCommitted):
             self.seconds = event.seconds
+            self._observe(event.seconds)
 
 
 @asynccontextmanager
 async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Importer]:
     """Open all that carries imports out, and close it. Raises `StorageError` when the store cannot be used."""
     clock = clock or SystemClock()
-    held = _Held()
-    store, pools = compose_store(settings, clock, listeners=Listeners(held))
     files = BlockingPool("files", threads=1, queue=100, clock=clock)
+    metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.metrics.folder), run=files.run)
+    held = _Held(metrics.histogram(IMPORT_HOLD).observe)
+    store, pools = compose_store(settings, clock, listeners=Listeners(held))
     codes = compose_codes(settings, store, clock=clock)
     imports = compose_imports(settings, store, run=files.run, clock=clock)
     rules = rules_in_force(settings).rules
     importer = compose_importer(
         settings, imports, store, codes, rules=lambda: rules, clock=clock, held=lambda: held.seconds
     )
-    metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.metrics.folder), run=files.run)
     Instruments(metrics).imports(imports, importer)
     try:
         await store.open()

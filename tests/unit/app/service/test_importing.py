@@ -1,0 +1,231 @@
+"""Imports carried out over a store that loses answers, is overtaken, or has the codes already: each row counts once."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from app.api import draft_of_row, report_of
+from app.codes import SYSTEM, CodeFactory
+from app.domain import Link
+from app.imports import IMPORTS, REPORTS, Cancel, Format, ImportState, Pause, Resume, Spool, Take, UnknownImport
+from app.links import LINKS, LinkRepository
+from app.service import Importer, ImportManager, ImportSnapshot, SliceCreator, SlicePace, Upload
+from astra_core.errors import CommitInDoubt, StoreUnavailable
+from astra_core.storage import Insert, MemoryStore
+from astra_core.testing import FakeClock
+from tests.unit.app.service.made import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from astra_core.storage import Write
+
+T = TypeVar("T")
+
+ROWS = 100
+SLICE = 10
+
+
+class Slices(MemoryStore):
+    """Numbers the commits of slices from 1; one may have a rival, fail, or happen and not be answered."""
+
+    def __init__(self) -> None:
+        super().__init__(collections=(LINKS, SYSTEM, *IMPORTS))
+        self.number = 0
+        self.rivals: dict[int, Callable[[], Awaitable[object]]] = {}
+        self.failures: dict[int, Exception] = {}
+
+    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
+        """Let the rival go first, then commit."""
+        if not any(isinstance(write, Insert) and write.collection == REPORTS.name for write in writes):
+            return await super().commit(writes)
+        self.number += 1
+        rival = self.rivals.pop(self.number, None)
+        if rival is not None:
+            await rival()
+        failure = self.failures.pop(self.number, None)
+        if failure is not None and not isinstance(failure, CommitInDoubt):
+            raise failure
+        results = await super().commit(writes)
+        if failure is not None:
+            raise failure
+        return results
+
+
+async def at_once(call: Callable[..., T], /, *args: Any) -> T:
+    """Stand where a thread calls what blocks."""
+    return call(*args)
+
+
+@dataclass
+class Bench:
+    """A manager and two importers over one store and one folder."""
+
+    folder: Path
+    store: Slices = field(default_factory=Slices)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        self.links = LinkRepository(self.store)
+        self.codes = CodeFactory(self.store, clock=self.clock)
+        spool = Spool(self.folder, largest=2**20, quota=2**24, uploads=2, patience=5.0, run=at_once)
+        self.imports = ImportManager(self.store, spool, keep=3_600.0, clock=self.clock, entropy=os.urandom)
+        self.first, self.second = (self.importer(name) for name in ("first", "second"))
+
+    def importer(self, name: str) -> Importer:
+        """Another worker."""
+        return Importer(
+            self.imports,
+            SliceCreator(self.store, self.links, self.codes, clock=self.clock),
+            draft=draft_of_row,
+            report=report_of,
+            rules=lambda: RULES,
+            pace=SlicePace(most=SLICE, hold=1.0, pause=0.0),
+            clock=self.clock,
+            name=name,
+        )
+
+    async def begin(self, rows: list[Any]) -> str:
+        """Upload a file."""
+        left = [b"\n".join(json.dumps(row).encode() for row in rows), b""]
+
+        async def read() -> bytes:
+            return left.pop(0)
+
+        upload = Upload(name="x", kind=Format.NDJSON, report=Format.NDJSON, base="http://short")
+        return (await self.imports.begin(upload, read)).key
+
+    async def check(self, key: str, rows: int = ROWS) -> ImportSnapshot:
+        """Whatever happened: every row has one line and one link, and the counts are theirs."""
+        found = await self.imports.get(key)
+        report = [json.loads(line) async for part in self.imports.report(found) for line in part.splitlines()]
+        assert [line["row"] for line in report] == list(range(1, rows + 1))
+        assert (found.state, found.progress.done) == (ImportState.DONE, rows)
+        assert found.progress.failed == sum("problem" in line for line in report)
+        for line in report:
+            if line["status"] == 201:
+                stored = await self.links.get(line["code"])
+                assert stored is not None
+                assert stored.link.url == f"https://a.example/{line['row']}"
+        assert len({line["code"] for line in report if line["status"] == 201}) == found.progress.created
+        newest = await self.links.page(base=None, tag=None, contains="a.example", after=None, limit=1_000)
+        assert len(newest.links) == found.progress.created
+        return found
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    """An opened one."""
+    bench = Bench(tmp_path)
+    await bench.store.open()
+    await bench.codes.open()
+    return bench
+
+
+def urls(count: int = ROWS) -> list[Any]:
+    """Rows that are all good."""
+    return [{"url": f"https://a.example/{number}"} for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("away"), CommitInDoubt("no answer")])
+async def test_a_slice_whose_answer_is_lost_is_neither_lost_nor_doubled(bench: Bench, failure: Exception) -> None:
+    """The next try takes the import anew and reads how far it has come: whether the commit happened is not guessed."""
+    key = await bench.begin(urls())
+    bench.store.failures = {1: failure, 4: failure, 5: failure, 10: failure}
+    failed = 0
+    while (await bench.imports.get(key)).state is not ImportState.DONE:
+        try:
+            await bench.first.work()
+        except StoreUnavailable:
+            failed += 1
+    assert failed == 4
+    assert (await bench.check(key)).progress.created == ROWS
+
+
+async def test_a_worker_that_was_overtaken_writes_nothing(bench: Bench) -> None:
+    """Another one takes the import while the first holds a slice in hand: that slice is refused, and made once."""
+    key = await bench.begin(urls())
+    bench.store.rivals[4] = bench.second.work
+    assert await bench.first.work()
+    assert bench.first.rows["created"] == 3 * SLICE
+    assert bench.second.rows["created"] == ROWS - 3 * SLICE
+    await bench.check(key)
+
+
+@pytest.mark.parametrize("event", [Pause(), Cancel()])
+async def test_what_is_paused_or_cancelled_takes_no_further_slice(bench: Bench, event: Pause | Cancel) -> None:
+    """The slice that was in hand is refused; a paused import goes on with it when it is resumed."""
+    key = await bench.begin(urls())
+    bench.store.rivals[3] = lambda: bench.imports.send(key, event)
+    assert await bench.first.work()
+    standing = await bench.imports.get(key)
+    assert standing.progress.done == 2 * SLICE
+    assert not await bench.first.work()
+    if isinstance(event, Pause):
+        assert (await bench.imports.send(key, Resume())).state is ImportState.RUNNING
+        assert await bench.first.work()
+        await bench.check(key)
+
+
+async def test_a_pause_during_validation_is_heard_before_rows_are_made(bench: Bench) -> None:
+    """Resumed, the file is looked at again from its beginning."""
+    key = await bench.begin(urls())
+    await bench.imports.send(key, Take())
+    await bench.imports.send(key, Pause())
+    assert not await bench.first.work()
+    assert (await bench.imports.send(key, Resume())).state is ImportState.UPLOADED
+    assert await bench.first.work()
+    await bench.check(key)
+
+
+async def test_codes_that_are_taken_fail_their_rows_alone(bench: Bench) -> None:
+    """Taken before, within the file, or between the look and the commit; the others of the slice are made."""
+    now = 1_700_000_000_000_000
+    taken = [Link(code=f"old-{n}", url="https://b.example", created_at=now, updated_at=now) for n in range(3)]
+    for link in taken[:2]:
+        await bench.store.commit(bench.links.creation(link))
+    rows = urls()
+    for place, code in ((0, "new-0"), (5, "old-0"), (6, "new-1"), (7, "new-1"), (42, "old-1"), (44, "old-2")):
+        rows[place]["code"] = code
+
+    async def take_the_third() -> None:
+        await bench.store.commit(bench.links.creation(taken[2]))
+
+    key = await bench.begin(rows)
+    bench.store.rivals[7] = take_the_third  # the second try of the fifth slice, which looked before
+    assert await bench.first.work()
+    found = await bench.check(key)
+    assert (found.progress.created, found.progress.failed) == (ROWS - 4, 4)
+    assert await bench.links.get("new-1") is not None
+
+
+async def test_what_is_over_is_forgotten_after_its_time(bench: Bench) -> None:
+    """Import, report and file; its links stay, and younger imports and unfinished ones too."""
+    old, paused = await bench.begin(urls()), await bench.begin(urls(1))
+    await bench.imports.send(paused, Pause())
+    assert await bench.first.work()
+    bench.clock.advance(3_700.0)
+    young = await bench.begin(urls(1))
+    assert await bench.first.work()
+    assert await bench.imports.purge() == 1
+    assert await bench.imports.purge() == 0
+    with pytest.raises(UnknownImport):
+        await bench.imports.get(old)
+    assert {item.key for item in (await bench.imports.page(cursor=None, limit=10)).items} == {paused, young}
+    newest = await bench.links.page(base=None, tag=None, contains="", after=None, limit=1_000)
+    assert len(newest.links) == ROWS + 1
+
+
+async def test_a_file_that_is_gone_fails_its_import(bench: Bench) -> None:
+    """With a reason that says what to do."""
+    key = await bench.begin(urls())
+    await bench.imports.spool.drop(key)
+    assert await bench.first.work()
+    found = await bench.imports.get(key)
+    assert (found.state, found.about.reason) == (ImportState.FAILED, "The uploaded file is gone; upload it again.")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
+import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from app.main import compose
@@ -42,6 +45,7 @@ ELSEWHERE = (
 )
 """Of what runs in other processes, or is not asked of the shortener here."""
 SECRET = "hunter2hunter2"
+PROMTOOL = shutil.which("promtool")
 
 
 @asynccontextmanager
@@ -79,6 +83,19 @@ async def test_every_metric_of_the_tables_is_exported(tmp_path: Path) -> None:
     missing = {family.name for family in (*LIBRARY, *PRODUCT) if not found.issuperset(family.samples)}
     assert {name for name in missing if not name.startswith(ELSEWHERE)} == UNUSED
     assert 'trace_id="' in page
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian, Ubuntu: apt-get install prometheus)")
+async def test_prometheus_finds_nothing_to_mend_in_the_page(tmp_path: Path) -> None:
+    """Names, units, help and types are as its linter wants them."""
+    with http_collector() as (endpoint, _):
+        async with telling(tmp_path, endpoint, io.StringIO()) as served:
+            assert await served.follow((await served.create())["code"]) == 302
+            page = (await served.http.get("/metrics")).text
+    assert PROMTOOL is not None
+    command = [PROMTOOL, "check", "metrics"]
+    done = await asyncio.to_thread(subprocess.run, command, input=page, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 async def test_a_secret_of_a_request_is_told_nowhere(tmp_path: Path) -> None:

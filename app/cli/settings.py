@@ -35,10 +35,21 @@ def settings(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Print every effective value with where it came from."""
-    loaded = load_settings(os.environ, environment=options.environment)
+    """Print every effective value with where it came from, also of what does not go together: that is said after it."""
+    problems: tuple[str, ...] = ()
+    try:
+        loaded = load_settings(os.environ, environment=options.environment)
+    except ConfigError as error:
+        loaded = load_settings(os.environ, environment=options.environment, checks=False)
+        problems = error.problems
+    _print(loaded, as_json=options.json)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _print(loaded: Loaded[Settings], *, as_json: bool) -> None:
     rows = list(effective(loaded))
-    if options.json:
+    if as_json:
         values = {row.key: {"value": row.value, "origin": row.origin} for row in rows}
         about = {"environment": loaded.environment, "checksum": loaded.checksum}
         print(json.dumps({**about, "settings": values}, indent=2, ensure_ascii=False))

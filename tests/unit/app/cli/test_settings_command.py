@@ -51,6 +51,17 @@ def test_show_prints_each_value_with_its_origin_and_no_secret(folder: Path) -> N
     assert "abab" not in done.stdout
 
 
+def test_show_shows_what_does_not_go_together() -> None:
+    """Production without its secrets, as on a desk: every value, then what is missing, and code 2."""
+    done = run("show", "--environment", "production")
+    assert done.returncode == 2
+    assert "server.workers" in done.stdout
+    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
+        "astra: settings: server.admin_token",
+        "astra: settings: links.base_url",
+    ]
+
+
 def test_show_as_json_is_for_programs(folder: Path) -> None:
     """The same, with environment and checksum beside it."""
     shown = json.loads(run("show", "--json", folder=folder).stdout)

@@ -91,7 +91,13 @@ class Relay:
         self._doorbell.ring()
 
     async def run(self) -> None:
-        """Relay until cancelled, or until the fence no longer holds (`CommitConflict`)."""
+        """Relay until cancelled, or until the fence no longer holds (`CommitConflict`). Then it sees nothing wait."""
+        try:
+            await self._run()
+        finally:
+            self._saw(())  # whoever relays from now on knows; an age that grows here would be nobody's
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:

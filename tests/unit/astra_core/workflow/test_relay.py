@@ -182,6 +182,7 @@ async def test_a_fence_that_fell_ends_it(store: StoreEngine, broker: Flaky) -> N
     with pytest.raises(CommitConflict):
         await relay.run()
     assert await store.waiting() == 1
+    assert (relay.depth, relay.age) == (0, 0.0)
 
 
 async def test_two_relays_lose_nothing(store: StoreEngine, broker: Flaky) -> None:

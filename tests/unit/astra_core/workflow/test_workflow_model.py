@@ -77,6 +77,7 @@ def sqlite(workflow: Workflow[Any, Any, Any, Any], root: Path) -> Callable[[], O
     return example
 
 
+@pytest.mark.timeout(1_200 if FULL else 240)
 @pytest.mark.parametrize("name", WORKFLOWS)
 @pytest.mark.parametrize("store", [memory, sqlite])
 def test_a_store_is_the_model(store: Callable[..., Callable[[], Opener]], name: str) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from app.cli.hypercorn_mended import mend
 from app.cli.server_lines import ServerLines
 from app.main.process import report_failure
 
@@ -85,6 +86,7 @@ def http2(application: Any, listener: socket.socket, options: argparse.Namespace
     import uvloop
     from hypercorn.asyncio import serve
 
+    mend()
     config = hypercorn_config(options.config)
     config.bind = [f"fd://{listener.detach()}"]
     config.insecure_bind = []

@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h2.connection
+import h2.events
 import pytest
 
 from tests.unit.app.cli.test_command import certificate_in
@@ -80,6 +82,44 @@ def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launche
     os.killpg(process.popen.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them at once
     assert process.code() == 0
     assert lines(process) == []
+
+
+def test_a_request_that_is_refused_early_does_not_end_its_connection(launch: Launcher) -> None:
+    """HTTP/2: what still comes of its body is let pass, and other requests of the connection are answered."""
+    process = launch.serve("--http2").ready()
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    statuses: dict[int, bytes] = {}
+    with socket.create_connection(("127.0.0.1", process.port or 0), timeout=30) as stream:
+
+        def until(number: int) -> None:
+            stream.sendall(client.data_to_send())
+            while number not in statuses:
+                received = stream.recv(65_536)
+                assert received, "the connection ended"
+                for event in client.receive_data(received):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        assert event.stream_id is not None
+                        statuses[event.stream_id] = dict(event.headers)[b":status"]
+                stream.sendall(client.data_to_send())
+
+        pseudo = [(":authority", "localhost"), (":scheme", "http")]
+        upload = [(":method", "POST"), (":path", "/v1/links"), *pseudo, ("content-type", "text/plain")]
+        client.send_headers(1, upload)
+        until(1)
+        for number in (3, 5):
+            stream.sendall(_data_frame(1, 10_000))  # the answer has ended the stream on our side of the protocol too
+            client.send_headers(number, [(":method", "GET"), (":path", "/healthz"), *pseudo], end_stream=True)
+            until(number)
+    assert statuses == {1: b"415", 3: b"200", 5: b"200"}
+    process.signal(signal.SIGTERM)
+    assert process.code() == 0
+    assert lines(process) == []
+
+
+def _data_frame(stream: int, size: int) -> bytes:
+    """Part of a body (RFC 9113, 6.1)."""
+    return size.to_bytes(3, "big") + bytes([0, 0]) + stream.to_bytes(4, "big") + bytes(size)
 
 
 def test_tls_is_served_where_a_certificate_is_named(launch: Launcher, tmp_path: Path) -> None:

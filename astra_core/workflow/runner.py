@@ -39,7 +39,6 @@ E = TypeVar("E")
 C = TypeVar("C")
 D = TypeVar("D")
 
-_PAGE = 500
 _entry = msgspec.json.Decoder(Entry).decode
 
 

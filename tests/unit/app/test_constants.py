@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 ROW = re.compile(r"^\| `([a-z_0-9.]+)` \| (.+) \|$", re.MULTILINE)
 NUMBER = re.compile(r"`([A-Z_0-9]+)` ([0-9][0-9.]*)")
 JUDGED = (
-    *("asgi", "config", "middleware", "resilience", "telemetry"),
+    *("asgi", "config", "middleware", "resilience", "telemetry", "workflow"),
     *("codes", "domain", "edge", "settings"),
 )
 """Packages whose every number has its line."""

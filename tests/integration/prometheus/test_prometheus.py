@@ -30,7 +30,10 @@ WITHOUT_DATA = {
     "Size of requests",  # and 0 / 0 where there was none
 }
 """Panels that have nothing to show in good order."""
-ELSEWHERE = ("astra_messag", "astra_relay", "astra_workflow_", "astra_lease", "astra_member", "astra_import")
+ELSEWHERE = (
+    *("astra_messag", "astra_relay", "astra_workflow_", "astra_lease"),
+    *("astra_member", "astra_slot", "astra_import"),
+)
 """Beginnings of metrics of what runs in a process of its own, or is not asked of the service here."""
 
 

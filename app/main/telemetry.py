@@ -170,6 +170,7 @@ def _tracing(settings: TracingSettings, live: Live, *, clock: Clock) -> Tracing 
         service=settings.service,
         version=__version__,
         headers=None if settings.headers is None else settings.headers.reveal(),
+        ca_file=settings.ca_file,
         queue=settings.queue,
         timeout=settings.timeout,
     )

@@ -42,6 +42,10 @@ class Tracing(Section, frozen=True, kw_only=True):
         Secret | None,
         restart("Headers for the collector, `name=value,name=value`."),
     ] = None
+    ca_file: Annotated[
+        str | None,
+        restart("File of certificates (PEM) that the collector's is checked against; null: the public authorities'."),
+    ] = None
     ratio: Annotated[float, hot("Share of requests that are traced where the caller has not decided.", ge=0, le=1)] = (
         0.01
     )

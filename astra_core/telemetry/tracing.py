@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -60,9 +61,10 @@ class Tracing:
     """Makes spans and has them exported.
 
     `endpoint` names the collector and its protocol: `http://host:4318` and `https://…` for OTLP over HTTP, `grpc://`
-    and `grpcs://` for OTLP over gRPC. `headers` are `name=value,name=value`. At most `queue` spans wait; an export has
-    `timeout` seconds. Nothing waits for the collector: with it away spans are dropped and counted. `exporter` replaces
-    the one that the endpoint names.
+    and `grpcs://` for OTLP over gRPC. `headers` are `name=value,name=value`; `ca_file` holds the certificates (PEM)
+    that the collector's is checked against, those of the public authorities if None. At most `queue` spans wait; an
+    export has `timeout` seconds. Nothing waits for the collector: with it away spans are dropped and counted.
+    `exporter` replaces the one that the endpoint names.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Tracing:
         service: str = "astra",
         version: str = "",
         headers: str | None = None,
+        ca_file: str | None = None,
         queue: int = 4_096,
         timeout: float = 5.0,
         exporter: Callable[[], SpanExporter] | None = None,
@@ -80,7 +83,7 @@ class Tracing:
         self.sampler = sampler
         self.queue = SpanQueue(
             bound=queue,
-            export=exporter or (lambda: exporter_for(endpoint, headers=headers, timeout=timeout)),
+            export=exporter or (lambda: exporter_for(endpoint, headers=headers, timeout=timeout, ca_file=ca_file)),
             read=self._readable,
         )
         attributes = {"service.name": service, "service.version": version, "service.instance.id": secrets.token_hex(8)}
@@ -218,33 +221,42 @@ def compact(context: SpanContext) -> bytes:
     return context.trace_id.to_bytes(16) + context.span_id.to_bytes(8)
 
 
-def exporter_for(endpoint: str, *, headers: str | None, timeout: float) -> SpanExporter:
+def exporter_for(endpoint: str, *, headers: str | None, timeout: float, ca_file: str | None = None) -> SpanExporter:
     """Return the exporter that `endpoint` names. Imports it: the two bring much with them."""
     parts = urlsplit(endpoint)
     pairs = _pairs(headers)
     if parts.scheme in ("grpc", "grpcs"):
-        return _grpc(parts.netloc, secure=parts.scheme == "grpcs", headers=pairs, timeout=timeout)
+        return _grpc(parts.netloc, secure=parts.scheme == "grpcs", headers=pairs, timeout=timeout, ca_file=ca_file)
     import requests
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
     session = requests.Session()
     session.trust_env = False  # neither proxies nor passwords that stand in variables and files of the machine
     path = parts.path.rstrip("/")
     url = f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1/traces') else path + '/v1/traces'}"
     return OTLPSpanExporter(
-        endpoint=url, headers=dict(pairs), timeout=timeout, compression=Compression.NoCompression, session=session
+        endpoint=url,
+        certificate_file=ca_file or DEFAULT_CA_BUNDLE_PATH,  # or a variable of the machine would count
+        headers=dict(pairs),
+        timeout=timeout,
+        compression=Compression.NoCompression,
+        session=session,
     )
 
 
-def _grpc(target: str, *, secure: bool, headers: Mapping[str, str], timeout: float) -> SpanExporter:
+def _grpc(
+    target: str, *, secure: bool, headers: Mapping[str, str], timeout: float, ca_file: str | None
+) -> SpanExporter:
     import grpc  # type: ignore[import-untyped]
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
+    roots = Path(ca_file).read_bytes() if secure and ca_file else None
     return OTLPSpanExporter(
         endpoint=target,
         insecure=not secure,
-        credentials=grpc.ssl_channel_credentials() if secure else None,
+        credentials=grpc.ssl_channel_credentials(roots) if secure else None,
         headers=tuple((name.lower(), value) for name, value in headers.items()),
         timeout=timeout,
         compression=grpc.Compression.NoCompression,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
@@ -29,6 +32,7 @@ from astra_core.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -39,11 +43,19 @@ def tracing(
     endpoint: str = "http://127.0.0.1:9",
     queue: int = 100,
     headers: str | None = None,
+    ca_file: str | None = None,
 ) -> Tracing:
     """Return tracing that samples everything."""
     sampler = TraceSampler(ratio=1.0, per_second=1e9, clock=FakeClock())
     return Tracing(
-        endpoint=endpoint, sampler=sampler, queue=queue, exporter=exporter, headers=headers, timeout=0.5, version="7"
+        endpoint=endpoint,
+        sampler=sampler,
+        queue=queue,
+        exporter=exporter,
+        headers=headers,
+        ca_file=ca_file,
+        timeout=0.5,
+        version="7",
     )
 
 
@@ -213,8 +225,10 @@ async def test_a_collector_that_is_away_costs_spans_and_one_complaint(caplog: py
 
 
 @contextmanager
-def http_collector() -> Iterator[tuple[str, list[tuple[str, str | None, ExportTraceServiceRequest]]]]:
-    """Run a collector of OTLP over HTTP; gives its endpoint, and what it gets."""
+def http_collector(
+    certificate: Path | None = None,
+) -> Iterator[tuple[str, list[tuple[str, str | None, ExportTraceServiceRequest]]]]:
+    """Run a collector of OTLP over HTTP; gives its endpoint, and what it gets. With a `certificate` it speaks TLS."""
     got: list[tuple[str, str | None, ExportTraceServiceRequest]] = []
 
     class Taker(BaseHTTPRequestHandler):
@@ -231,13 +245,19 @@ def http_collector() -> Iterator[tuple[str, list[tuple[str, str | None, ExportTr
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", got
+        yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}", got
         server.shutdown()
 
 
 @contextmanager
-def grpc_collector() -> Iterator[tuple[str, list[tuple[str, str | None, ExportTraceServiceRequest]]]]:
+def grpc_collector(
+    certificate: Path | None = None,
+) -> Iterator[tuple[str, list[tuple[str, str | None, ExportTraceServiceRequest]]]]:
     """Run a collector of OTLP over gRPC."""
     got: list[tuple[str, str | None, ExportTraceServiceRequest]] = []
 
@@ -251,9 +271,13 @@ def grpc_collector() -> Iterator[tuple[str, list[tuple[str, str | None, ExportTr
 
     server = grpc.server(futures.ThreadPoolExecutor(2))
     services.add_TraceServiceServicer_to_server(Taker(), server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        pair = (certificate.with_suffix(".key").read_bytes(), certificate.read_bytes())
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
-    yield f"grpc://127.0.0.1:{port}", got
+    yield f"{'grpc' if certificate is None else 'grpcs'}://127.0.0.1:{port}", got
     server.stop(0)
 
 
@@ -273,3 +297,33 @@ async def test_spans_reach_a_real_collector(
     (span,) = request.resource_spans[0].scope_spans[0].spans
     assert span.name == "work"
     assert one.queue.exported == 1
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody but its owner trusts; its key lies beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there to make a certificate")
+    file = tmp_path / "collector.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    where = ["-out", str(file), "-keyout", str(file.with_suffix(".key"))]
+    subprocess.run([*command.split(), *names, *where], check=True, capture_output=True)
+    return file
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("collector", [http_collector, grpc_collector])
+async def test_a_collector_is_known_by_its_certificate(
+    collector: Callable[[Path], Any], certificate: Path, trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS spans go to the one that the authority named vouches for, whatever the machine's variables trust."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate))
+    with collector(certificate) as (endpoint, got):
+        one = tracing(endpoint=endpoint, ca_file=str(certificate) if trusted else None)
+        await one.open()
+        one.start("work", kind=SpanKind.INTERNAL).end()
+        await flushed(one)
+        await one.close()
+    assert (one.queue.exported, one.queue.failed) == ((1, 0) if trusted else (0, 1))
+    assert len(got) == one.queue.exported

@@ -77,8 +77,9 @@ class Subscriber:
     """Reads a topic and commits what `handle` makes of each message, once, however often it is delivered.
 
     `handle` decides and does nothing: what it returns is written together with the message's id. A broker or a store
-    that is away, and a commit that met another state than it requires, are tried again after a wait of `backoff`; any
-    other error ends `run`, with the message unacknowledged.
+    that is away, and a commit that met another state than it requires, are tried again after a wait of `backoff`. Any
+    other error ends `run`, with the message unacknowledged, unless `give_up(message, error)` says what to write
+    instead: a record for people to look at, so that those behind it go on.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Subscriber:
         inbox: Inbox,
         handle: Callable[[Received], Awaitable[Sequence[Write]]],
         *,
+        give_up: Callable[[Received, Exception], Sequence[Write]] | None = None,
         batch: int = 100,
         wait: float = 1.0,
         backoff: Backoff | None = None,
@@ -98,6 +100,7 @@ class Subscriber:
         self._consumer = consumer
         self._inbox = inbox
         self._handle = handle
+        self._give_up = give_up
         self._batch = batch
         self._wait = wait
         self._backoff = backoff or EqualJitter(base=0.1, cap=5.0)
@@ -128,13 +131,23 @@ class Subscriber:
         messages = await self._consumer.receive(limit=self._batch, wait=self._wait)
         for message in messages:
             message_id = message.id or f"{message.topic}@{message.offset}"
-            if not await self._inbox.once(message_id, await self._handle(message)):
+            if not await self._inbox.once(message_id, await self._work(message)):
                 self.duplicates += 1
         if messages:
             await self._consumer.acknowledge(messages[-1])
         if self._clock.monotonic() >= self._forget_at and await self._inbox.forget(limit=_FORGET) < _FORGET:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY
         return len(messages)
+
+    async def _work(self, message: Received) -> Sequence[Write]:
+        try:
+            return await self._handle(message)
+        except (MessagingError, StorageError):
+            raise
+        except Exception as error:
+            if self._give_up is None:
+                raise
+            return self._give_up(message, error)
 
     async def _release(self) -> None:
         with suppress(MessagingError):  # a broker that is away gives it to others by itself

@@ -124,3 +124,24 @@ async def test_a_mistake_in_the_work_ends_it_with_the_message_open(
     other = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), count, wait=0.0)
     assert await other.round() == 1
     assert await store.counts("c", ["a"]) == {"a": 1}
+
+
+async def test_a_message_that_is_given_up_holds_nobody_up(store: StoreEngine, messaging: MemoryMessaging) -> None:
+    """What is written instead is committed with its id, and the messages behind it are dealt with."""
+
+    async def picky(message: Received) -> Sequence[Write]:
+        if message.id == "2":
+            raise ZeroDivisionError
+        return await count(message)
+
+    def note(message: Received, error: Exception) -> Sequence[Write]:
+        return [Insert(collection="gates", key=message.id, value=type(error).__name__.encode())]
+
+    await messaging.publish([Outgoing("t", "a", b"", name) for name in ("1", "2", "3", "2")])
+    subscriber = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), picky, give_up=note, wait=0.0)
+    assert await subscriber.round() == 4
+    assert subscriber.duplicates == 1
+    assert await store.counts("c", ["a"]) == {"a": 2}
+    record = await store.get("gates", "2")
+    assert record is not None
+    assert record.value == b"ZeroDivisionError"

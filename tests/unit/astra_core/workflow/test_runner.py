@@ -11,7 +11,7 @@ from astra_core.errors import CommitConflict, ConflictReason
 from astra_core.events import EventHandled, StepConflicted, TimerFired
 from astra_core.fsm import Outcome, UndeclaredEvent
 from astra_core.storage import Insert, Require
-from astra_core.workflow import BEGIN, TIMER, Notice, RecordKeeper, Runner, UnknownInstance
+from astra_core.workflow import BEGIN, TIMER, Entry, Kept, Notice, RecordKeeper, Runner, UnknownInstance
 from tests.unit.astra_core.workflow.parcels import (
     DOOR,
     PARCEL,
@@ -31,7 +31,7 @@ from tests.unit.astra_core.workflow.parcels import (
 if TYPE_CHECKING:
     from astra_core.storage import StoreEngine
     from astra_core.testing import FakeClock
-    from astra_core.workflow import Keeper, Kept, Loaded
+    from astra_core.workflow import Keeper, Loaded
 
 Parcels = Runner[Parcel, ParcelEvent, int, Weight]
 
@@ -275,6 +275,31 @@ async def test_messages_are_parted_by_effect(parcels: Parcels, store: StoreEngin
     effects = [Notice.read(message.data).effect for message in await store.messages() if message.topic == "acts"]
     assert [bytes(effect) for effect in effects][-1] == b'{"do":"track"}'
     assert Act("track") in PARCEL.machine.within[1].entry
+
+
+async def test_a_first_entry_that_is_not_stored_is_number_one(store: StoreEngine, clock: FakeClock) -> None:
+    """An application may make records itself and say what their first entry would be: pages and replay count it."""
+    keeper = Unwritten(PARCEL, store)
+    parcels = Runner(PARCEL, store, clock=clock, keeper=keeper)
+    await store.commit(keeper.writes("p", None, Kept(state=Parcel.PACKED, data=Weight(70))))
+    assert [entry.event for entry in await parcels.history("p")] == [BEGIN]
+    assert await parcels.history("p", after=1) == []
+    await parcels.send("p", Pay(cents=70))
+    await parcels.send("p", Load())
+    everything = await parcels.history("p")
+    assert [entry.event for entry in everything] == [BEGIN, "Pay", "Load"]
+    pages = [await parcels.history("p", after=after, limit=limit) for after, limit in ((0, 1), (0, 2), (1, 1), (2, 5))]
+    assert pages == [everything[:1], everything[:2], everything[1:2], everything[2:]]
+    assert await parcels.history("p", after=3) == []
+    assert await parcels.replay("p") is Parcel.SENT
+
+
+class Unwritten(RecordKeeper[Parcel, Weight]):
+    """A keeper of records that were not made by a runner."""
+
+    def first(self, key: str, loaded: Loaded[Parcel, Weight]) -> Entry | None:
+        """Say how it began."""
+        return Entry(id="made", event=BEGIN, at=0, target="packed")
 
 
 class Slow:

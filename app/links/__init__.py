@@ -4,6 +4,7 @@ from app.links.entry import Entry
 from app.links.exhaustions import Exhaustions
 from app.links.follower import Follower
 from app.links.keeper import LinkKeeper, LinkRunner, link_runner
+from app.links.older import OlderLinks
 from app.links.repository import (
     EXHAUSTED,
     FEED,
@@ -29,6 +30,7 @@ __all__ = [
     "LinkPage",
     "LinkRepository",
     "LinkRunner",
+    "OlderLinks",
     "Resolver",
     "StoredLink",
     "digest_of",

@@ -161,7 +161,7 @@ def compose(
     creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
     runner = link_runner(store, links, announce=announced(settings), clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
-    leader = compose_leader(settings, store, runner, clock=clock, listeners=listeners)
+    leader = compose_leader(settings, store, links, runner, clock=clock, listeners=listeners)
 
     short_urls = ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts)
     pages = PageLimits(

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.links import Exhaustions
+from app.links import Exhaustions, OlderLinks
 from astra_core.coordination import Leadership, coordination_from_url
 from astra_core.errors import CoordinationError, MessagingError
 from astra_core.keyed import BlockingPool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
-    from app.links import LinkRunner
+    from app.links import LinkRepository, LinkRunner
     from app.settings import Settings
     from astra_core.clock import Clock
     from astra_core.coordination import CoordinationEngine, Tenure
@@ -52,6 +52,7 @@ class Leader:
         *,
         sweeper: Sweeper[Any, Any, Any, Any],
         exhaustions: Exhaustions,
+        older: OlderLinks,
         relay: Relay | None,
         messaging: MessagingEngine | None,
         pools: Sequence[BlockingPool],
@@ -65,6 +66,7 @@ class Leader:
         """What could not be opened; "" while all is well."""
         self._engine = engine
         self._sweeper = sweeper
+        self._older = older
         self._messaging = messaging
         self._clock = clock
 
@@ -97,6 +99,7 @@ class Leader:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweeper.run())
             group.create_task(self.exhaustions.run())
+            group.create_task(self._older.run())
             if self.relay is not None:
                 group.create_task(self._send(self.relay))
 
@@ -122,7 +125,13 @@ class Leader:
 
 
 def compose_leader(
-    settings: Settings, store: StoreEngine, runner: LinkRunner, *, clock: Clock, listeners: Listeners
+    settings: Settings,
+    store: StoreEngine,
+    links: LinkRepository,
+    runner: LinkRunner,
+    *,
+    clock: Clock,
+    listeners: Listeners,
 ) -> Leader:
     """Build it; nothing is opened."""
     pools = [BlockingPool("coordination", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)]
@@ -140,6 +149,7 @@ def compose_leader(
         Leadership(engine, _LEASE, ttl=options.ttl, holder=f"process {os.getpid()}", clock=clock, listeners=listeners),
         sweeper=Sweeper(runner, store, idle=settings.links.record_interval, clock=clock, listeners=listeners),
         exhaustions=Exhaustions(store, runner, interval=settings.links.record_interval, clock=clock),
+        older=OlderLinks(store, links, clock=clock),
         relay=relay,
         messaging=messaging,
         pools=pools,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from app.domain import Disable, Enable, LinkState, Restore, recorded_state
-from app.links import LINKS
+from app.domain import Disable, Enable, Link, LinkState, Restore, recorded_state
+from app.links import LINKS, OlderLinks
 from astra_core.storage import Collection, Insert
+from astra_core.workflow import Sweeper
 from tests.contract.lives.living import CODE, COLLECTIONS, KINDS, NOW, RULES, living, open_store
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 MADE = NOW * 1_000_000
 OLD_LINKS = Collection(name=LINKS.name, indexes=tuple(index for index in LINKS.indexes if index.name != "due"))
+EVERY: dict[str, Any] = {"base": None, "tag": None, "contains": "", "after": None, "limit": 10}
 PLAIN = b'{"code":"abc","url":"https://example.com/","created_at":%d,"updated_at":%d' % (MADE, MADE)
 
 
@@ -81,6 +84,58 @@ async def test_a_file_without_due_times_is_opened(tmp_path: Path) -> None:
         assert [record.key for record in (await store.find(overdue)).records] == [CODE]
         link.clock.step(5)
         assert await link.shown() is LinkState.EXPIRED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_older_links_are_entered_once_and_then_started_and_expired(kind: str, tmp_path: Path) -> None:
+    """Those that time will move come into the index, at the version that callers know, and no cache drops anything."""
+    async with open_store(kind, tmp_path) as store, living(store) as link:
+        await put(store, b',"starts_at":%d,"expires_at":%d' % (MADE + 5_000_000, MADE + 9_000_000))
+        await store.commit(
+            [
+                Insert(
+                    collection=LINKS.name,
+                    key=f"plain{number:03}",
+                    value=PLAIN.replace(b'"abc"', b'"plain%03d"' % number) + b"}",
+                    entries={"newest": ((MADE,),)},
+                )
+                for number in range(250)
+            ]
+        )
+        older = OlderLinks(store, link.links, clock=link.clock)
+        entering = asyncio.create_task(older.run())
+        while not entering.done():
+            link.clock.advance(1)
+            await asyncio.sleep(0.001)
+        again = OlderLinks(store, link.links, clock=link.clock)
+        await again.run()
+        assert (older.entered, again.entered) == (1, 0)
+        assert (await link.stored()).edition == 1
+        assert await store.tip("links") == 0
+        link.clock.step(10_000)
+        sweeper = Sweeper(link.runner, store, clock=link.clock)
+        assert [await sweeper.round() for _ in range(2)] == [1, 0]
+        assert [entry.event for entry in await link.history()] == ["made", "started", "expired"]
+        assert (await link.manager.patch(CODE, {"title": "t"}, rules=RULES, versions={1})).version == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_older_link_that_is_changed_meanwhile_is_left_alone(kind: str, tmp_path: Path) -> None:
+    """The change has entered it; those beside it are entered all the same."""
+    async with open_store(kind, tmp_path) as store, living(store) as link:
+        await put(store, b',"expires_at":%d' % (MADE + 5_000_000))
+        other = Link(
+            code="other", url="https://example.com/", created_at=MADE, updated_at=MADE, expires_at=MADE + 5_000_000
+        )
+        await store.commit(link.links.creation(other))
+        older = OlderLinks(store, link.links, clock=link.clock)
+        (stale,) = [one for one in (await link.links.page(**EVERY)).links if one.link.code == CODE]
+        await link.manager.patch(CODE, {"title": "t"}, rules=RULES, versions=None)
+        fresh = await link.links.get("other")
+        assert fresh is not None
+        await older._enter([stale, fresh])
+        assert older.entered == 1
+        assert (await link.stored()).link.title == "t"
 
 
 async def test_an_older_version_reads_what_is_written_now(tmp_path: Path) -> None:

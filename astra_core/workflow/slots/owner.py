@@ -220,9 +220,9 @@ class SlotOwner:
                 ready[slot] = held.fence.epoch
         if not ready:
             return
+        for slot in ready:  # not ours from here on, even if the store does not answer: then `_take` sees what it did
+            del self._held[slot]
         await self._marks.write(ready, self._mark(held=False))
-        for slot in ready:  # one that could not be written was taken by somebody else
-            self._held.pop(slot, None)
         self._handed_over(ready, "given")
 
     async def _take(self, tenure: Tenure) -> None:

@@ -2,136 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from astra_core.coordination import MemoryCoordination
-from astra_core.errors import CommitConflict, SlotMoved, StoreUnavailable
+from astra_core.errors import CommitConflict, SlotMoved
 from astra_core.events import MembersChanged, SlotHandedOver
-from astra_core.storage import Append, Collection, Insert, MemoryStore, Query
-from astra_core.testing import FakeClock
-from astra_core.workflow import FENCES
-from astra_core.workflow.slots import SLOTS, SlotMap, SlotOwner, slot_of
+from astra_core.storage import Append, Insert, Query
+from astra_core.workflow.slots import SLOTS, SlotMap, slot_of
+from tests.unit.astra_core.workflow.owners import DRAIN, KEYS, TTL, Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from astra_core.coordination import Lease, View
-    from astra_core.storage import Write
-
-TTL = 9.0
-DRAIN = 4.0
-KEYS = [f"key {number}" for number in range(300)]
-
-
-class Fragile(MemoryStore):
-    """A store that can be away."""
-
-    away = False
-
-    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
-        """Commit, unless away."""
-        if self.away:
-            raise StoreUnavailable("it is away")
-        return await super().commit(writes)
-
-
-class Wire(MemoryCoordination):
-    """One owner's way to the list of members, which can be cut: then it hears nothing, and nobody hears of it."""
-
-    def __init__(self, members: MemoryCoordination) -> None:
-        super().__init__()
-        self.members = members
-        self.whole = asyncio.Event()
-        self.whole.set()
-
-    async def join(self, name: str, *, ttl: float, data: str = "") -> Lease | None:
-        """Join over there."""
-        await self.whole.wait()
-        return await self.members.join(name, ttl=ttl, data=data)
-
-    async def beat(self, lease: Lease) -> Lease:
-        """Beat over there."""
-        await self.whole.wait()
-        return await self.members.beat(lease)
-
-    async def leave(self, lease: Lease) -> None:
-        """Leave over there."""
-        await self.whole.wait()
-        await self.members.leave(lease)
-
-    async def view(self) -> View:
-        """Look over there."""
-        await self.whole.wait()
-        return await self.members.view()
-
-    async def changed(self, after: int, *, wait: float) -> View:
-        """Wait over there."""
-        await self.whole.wait()
-        return await self.members.changed(after, wait=wait)
-
-
-class Nodes:
-    """Owners as tasks, over one store and one list of members."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.members = MemoryCoordination(clock=self.clock, poll=0.05)
-        self.store = Fragile(collections=[FENCES, Collection(name="things")])
-        self.owners: dict[str, SlotOwner] = {}
-        self.wires: dict[str, Wire] = {}
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.events: list[object] = []
-
-    async def start(self, *names: str) -> None:
-        """Let owners join, and wait until the slots lie still."""
-        for name in names:
-            self.wires[name] = Wire(self.members)
-            self.owners[name] = SlotOwner(
-                name,
-                members=self.wires[name],
-                store=self.store,
-                ttl=TTL,
-                drain=DRAIN,
-                data=f"address of {name}",
-                clock=self.clock,
-                random=Random(1),
-                listeners=self.events.append,
-            )
-            self.tasks[name] = asyncio.create_task(self.owners[name].run())
-        await self.clock.run_for(1.0)
-
-    async def stop(self, name: str) -> None:
-        """Cancel an owner; it has as much time as it needs."""
-        self.tasks[name].cancel()
-        while not self.tasks[name].done():
-            await self.clock.run_for(0.1)
-        del self.owners[name]
-
-    async def kill(self, name: str) -> None:
-        """Let nothing of this owner run any more, and nothing of it be given back."""
-        self.wires[name].whole.clear()
-        self.store.away = True
-        for _ in range(2):
-            self.tasks[name].cancel()
-            await self.clock.run_for(0.0)
-        self.store.away = False
-        assert self.tasks[name].done()
-        del self.owners[name]
-
-    def of(self, key: str) -> list[str]:
-        """Who says that the key's slot is its own."""
-        found = []
-        for name, owner in self.owners.items():
-            try:
-                with owner.slot(key):
-                    found.append(name)
-            except SlotMoved:
-                continue
-        return found
+    from collections.abc import AsyncIterator
 
 
 @pytest.fixture
@@ -295,6 +178,53 @@ async def test_a_list_of_members_that_begins_anew_finds_every_slot_again(nodes: 
         assert sum(owner.owned for owner in nodes.owners.values()) == SLOTS
         for name in ("c", "d", "e"):
             await nodes.stop(name)
+
+
+@pytest.mark.parametrize("paused", ["find", "commit"])
+async def test_an_owner_that_was_paused_while_it_took_slots_takes_none_from_a_member(nodes: Nodes, paused: str) -> None:
+    """Wherever it stood still, what another has taken meanwhile stays under the fence that it has."""
+    fences = {}
+
+    async def meanwhile() -> None:
+        await nodes.start("b")
+        for key in KEYS:
+            if nodes.of(key) == ["b"]:
+                with nodes.owners["b"].slot(key) as fence:
+                    fences[key] = fence
+
+    nodes.begin("a")
+    nodes.doors["a"].before[paused] = meanwhile
+    await nodes.clock.run_for(3.0)
+    assert len(fences) > 50
+    assert sum(owner.owned for owner in nodes.owners.values()) == SLOTS
+    for fence in fences.values():
+        await nodes.store.commit([fence.require])
+
+
+async def test_a_commit_in_doubt_is_looked_up(nodes: Nodes) -> None:
+    """Slots that were taken or given without an answer are found to be so, and nothing is stuck."""
+    nodes.begin("a")
+    nodes.doors["a"].doubt = True
+    await nodes.clock.run_for(1.0)
+    assert nodes.owners["a"].owned == SLOTS
+    nodes.doors["a"].doubt = True
+    await nodes.start("b")
+    assert [owner.settled for owner in nodes.owners.values()] == [True, True]
+    assert sum(owner.owned for owner in nodes.owners.values()) == SLOTS
+
+
+async def test_a_slot_given_in_doubt_is_taken_anew(nodes: Nodes) -> None:
+    """Its fence was given back without an answer, and its new owner left: it does not go on under the old fence."""
+    await nodes.start("a")
+    nodes.doors["a"].doubt = True
+    nodes.begin("b")
+    await nodes.clock.run_for(0.1)
+    assert not nodes.doors["a"].doubt
+    await nodes.stop("b")
+    await nodes.clock.run_for(1.0)
+    for key in KEYS:
+        with nodes.owners["a"].slot(key) as fence:
+            await nodes.store.commit([fence.require])
 
 
 async def test_what_moves_is_told(nodes: Nodes) -> None:

@@ -3,7 +3,8 @@
 Prints JSON, in microseconds a call and as ratios, the median over alternated rounds. The reference reads a record and
 replaces it at its version. A `send` does that and decides, and its commit holds an entry of the history as well, every
 other time a message, and the id if there is one. In memory one sees what the library itself costs; over SQLite, one
-sender at a time and 32 at once, what is left of that beside the disk.
+sender at a time and 32 at once, what is left of that beside the disk. `relay`: messages a second from the outbox of one
+file to a log in another, and the time of that over publishing the same batches alone.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING
 
 from astra_core.fsm import Machine, Transition
 from astra_core.keyed import BlockingPool
-from astra_core.storage import MemoryStore, Replace, SqliteStore
-from astra_core.workflow import Runner, Workflow
+from astra_core.messaging import Outgoing, SqliteMessaging
+from astra_core.storage import MemoryStore, Publish, Replace, SqliteStore
+from astra_core.workflow import Relay, Runner, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,6 +36,7 @@ __all__ = ["main"]
 
 _ROUNDS = 15
 _MICROSECONDS = 1e6
+_BATCH = 200
 
 
 class Lamp(Enum):
@@ -139,7 +142,32 @@ async def measure() -> dict[str, dict[str, float]]:
     for senders, calls in ((1, 50), (32, 10)):
         async with sqlite() as store:
             found[f"sqlite, {senders} at once"] = await costs(store, senders=senders, calls=calls)
+    found["relay"] = await relaying()
     return found
+
+
+async def relaying() -> dict[str, float]:
+    """Return how fast a relay is, and what reading and marking add to the publishing."""
+    rates, ratios = [], []
+    writer, readers = BlockingPool("log writer", threads=1, queue=4), BlockingPool("log readers", threads=1, queue=4)
+    with tempfile.TemporaryDirectory() as folder:
+        log = SqliteMessaging(Path(folder) / "log.db", writer=writer, readers=readers)
+        async with sqlite() as store, log:
+            relay = Relay(store, log.publisher(), batch=_BATCH)
+            for turn in range(_ROUNDS):
+                outgoing = [Outgoing("t", f"k{number % 7}", b"x" * 200, f"{turn}-{number}") for number in range(2_000)]
+                await store.commit([Publish(topic=m.topic, key=m.key, data=m.data, id=m.id) for m in outgoing])
+                began = perf_counter()
+                while await relay.round():
+                    pass
+                relayed = perf_counter()
+                for start in range(0, len(outgoing), _BATCH):
+                    await log.publish(outgoing[start : start + _BATCH])
+                rates.append(len(outgoing) / (relayed - began))
+                ratios.append((relayed - began) / (perf_counter() - relayed))
+    await writer.close()
+    await readers.close()
+    return {"messages a second": round(median(rates)), "relay / publish": round(median(ratios), 2)}
 
 
 def main() -> None:

@@ -57,10 +57,11 @@ _PATIENCE = 60.0
 
 @dataclass(slots=True)
 class Window:
-    """Rows that were imported in some seconds."""
+    """Rows that were imported in some seconds, and the seconds of processor time that the worker took for them."""
 
-    rows: int
-    seconds: float
+    rows: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -104,7 +105,7 @@ class Import:
     @contextlib.contextmanager
     def running(self) -> Iterator[Window]:
         """Let it run; the rows and seconds of the window are there when the context is left."""
-        window = Window(0, 0.0)
+        window = Window()
         before = self.view()["done"]
         self.move("resume")
         deadline = time.monotonic() + _PATIENCE
@@ -112,10 +113,11 @@ class Import:
             if view["state"] in {"done", "failed"} or time.monotonic() > deadline:
                 raise AssertionError(f"the import does not move: {view}")
             time.sleep(_POLL)
-        began, first = time.monotonic(), view["done"]
+        began, first, cpu = time.monotonic(), view["done"], worker_cpu(self._server)
         yield window
         view = self.view()
         window.seconds, window.rows = time.monotonic() - began, view["done"] - first
+        window.cpu = worker_cpu(self._server) - cpu
         if view["state"] != "running":
             raise AssertionError(f"the import came to its end within the window ({view['state']}): give it more rows")
         self.move("pause")
@@ -156,10 +158,24 @@ def write_rows(file: Path, count: int) -> None:
             target.write(f'{{"url": "https://example.com/products/{n}?from=import", "title": "Product {n}"}}\n')
 
 
+def children(server: Server) -> list[str]:
+    """Return the process ids of the server's children: the worker's, when it runs."""
+    return Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+
+
+def worker_cpu(server: Server) -> float:
+    """Return the seconds of processor time that the worker took so far, the kernel's work for it included."""
+    ticks = 0
+    for pid in children(server):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def free_the_worker(server: Server) -> None:
     """Let the worker use every core: it inherited its parent's one."""
     usable = os.sched_getaffinity(0)
-    for pid in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split():
+    for pid in children(server):
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), usable)
 
@@ -258,6 +274,7 @@ def figures(found: Findings, capacity: float, within: dict[str, float]) -> list[
         Figure("p99 normal", "ms", quartiles(p99s[0])),
         Figure("p99 beside", "ms", quartiles(p99s[1])),
         Figure("alone", "rows/s", quartiles([window.rate for window in found.alone])),
+        Figure("worker.cpu", "us a row", quartiles([1e6 * w.cpu / max(1, w.rows) for w in found.alone])),
         Figure.single("commits", "commits", commits),
         Figure("beside", "rows/s", quartiles([window.rate for window in found.windows]), at_least(10_000)),
         Figure("p99 beside/normal", "ratio", paired(p99s[1], p99s[0]), at_most(2.0)),

@@ -116,10 +116,12 @@ class Planner:
         code = plan.link.code
         if not code:
             code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
+            while taken is not None and code in taken:  # asked for by a draft before: the two would conflict for ever
+                code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
             plan.link = replace(plan.link, code=code)
-        elif taken is not None:
-            if code in taken or (look and await self._links.get(code) is not None):
-                plan.error = CodeTaken(code)
+        elif taken is not None and (code in taken or (look and await self._links.get(code) is not None)):
+            plan.error = CodeTaken(code)
+        if taken is not None:
             taken.add(code)
 
     async def _reuse(self, plan: Plan, draft: Draft, link: Link) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -203,6 +204,23 @@ async def test_codes_that_are_taken_fail_their_rows_alone(bench: Bench) -> None:
     found = await bench.check(key)
     assert (found.progress.created, found.progress.failed) == (ROWS - 4, 4)
     assert await bench.links.get("new-1") is not None
+
+
+async def test_a_code_asked_for_that_would_be_given_out_next_is_given_out_once(bench: Bench) -> None:
+    """A row names the very code that another row of its slice would get; both orders, and both rows end."""
+    record = await bench.store.get(SYSTEM.name, "codes")
+    assert record is not None
+    other = Slices()
+    await other.open()
+    twin = CodeFactory(other, key=b64decode(json.loads(record.value)["key"]), clock=bench.clock)
+    await twin.open()
+    coming = [await twin.next_code() for _ in range(ROWS)]
+    rows = urls()
+    rows[5]["code"] = coming[5]  # asked for before the sixth row would get it
+    rows[29]["code"] = coming[11]  # asked for after another row got it
+    key = await bench.begin(rows)
+    assert await bench.first.work()
+    assert (await bench.check(key)).progress.failed == 1
 
 
 async def test_what_is_over_is_forgotten_after_its_time(bench: Bench) -> None:

@@ -99,10 +99,10 @@ class WorkerFile:
         try:
             for series in known[len(self._places) :]:
                 self._append(json.dumps([series.family.name, series.family.kind, series.labels]), series.width)
+        finally:  # where the disk had no room for a new one, the others are stored all the same
             mapped = self._map
-            for series, place in zip(known, self._places, strict=True):
+            for series, place in zip(known, self._places, strict=False):
                 _doubles(series.width).pack_into(mapped, place, *values[series.at : series.at + series.width])
-        finally:
             self._finish()
 
     def _append(self, name: str, width: int) -> None:

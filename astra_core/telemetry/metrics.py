@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
+from astra_core.errors import AstraError
 from astra_core.telemetry import names
 from astra_core.telemetry.exposition import Page, metric_of
 from astra_core.telemetry.family import Across, Family, Kind
@@ -32,6 +35,9 @@ __all__ = ["Metrics"]
 
 logger = logging.getLogger(__name__)
 
+_STALE = 60.0
+"""Seconds for which the others' figures are shown though they cannot be read anew; also between two complaints."""
+
 
 async def _at_once(call: Callable[[], Any]) -> Any:
     return call()
@@ -47,7 +53,8 @@ class Metrics:
     Workers show each other what they `publish` into a mapped file; call it every second or so. What was published
     stays when a worker dies, so a total never falls; what a gauge showed goes with its worker. `run` calls what reads
     the others' files; give it a pool of threads, without one they are read on the spot, as they are in memory anyway.
-    A folder that cannot be used costs the other workers' figures, never the service.
+    A folder that cannot be read costs the other workers' figures, never the service: for a minute those read last are
+    shown in their place, so that no total falls for a moment's failure.
 
     `registry` is for metrics of your own, made with prometheus_client; they are shown by the process that has them.
     """
@@ -77,6 +84,8 @@ class Metrics:
         self._renders: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
         self._collecting = False
         self._publishing = threading.Lock()
+        self._last: tuple[list[Figures], list[Figures]] = ([], [])
+        self._read = self._complained = -math.inf
         self.registry.register(_Ours(self))
 
     def counter(self, family: Family, *labels: str) -> Counter:
@@ -122,14 +131,16 @@ class Metrics:
         try:
             self._file = await self._run(self._begin)
             self.publish()
-        except (OSError, TimeoutError) as error:
-            self._lose_folder(error)
+        except (OSError, AstraError) as error:
+            self._complain(error)
+            self._folder = None
 
     def _begin(self) -> WorkerFile:
         assert self._folder is not None  # noqa: S101 - the one caller has looked
         self._folder.make()
         file = WorkerFile.create(self._folder.path, name=os.urandom(16).hex())
-        self._folder.read(but=file.path.name)
+        with contextlib.suppress(TimeoutError):  # somebody holds the lock: who looks next adds up what is left
+            self._folder.read(but=file.path.name)
         return file
 
     async def close(self) -> None:
@@ -152,8 +163,8 @@ class Metrics:
         if self._file is not None:
             try:
                 self._file.publish(self._table)
-            except OSError as error:
-                self._lose_folder(error)
+            except OSError as error:  # no room for a series that is new: the others are published
+                self._complain(error)
 
     def _own(self) -> list[Figures]:
         """Return the figures of this process, published before anybody sees them: they stay, should it be killed."""
@@ -173,11 +184,12 @@ class Metrics:
         for name, times in tuple(self._table.refused.items()):
             values[self._table.bind(names.SERIES_REFUSED, (name,), (Kind.COUNTER,)).at] = times
 
-    def _lose_folder(self, error: BaseException) -> None:
-        logger.warning("the metrics of other workers are not shown: %s", error)
-        file, self._file, self._folder = self._file, None, None
-        if file is not None:
-            file.close()
+    def _complain(self, error: BaseException) -> None:
+        """Say, once a minute, what is missing."""
+        now = self._clock.monotonic()
+        if now - self._complained >= _STALE:
+            self._complained = now
+            logger.warning("the metrics of other workers are not shown: %s", error or type(error).__name__)
 
     async def render(self, accept: str = "") -> tuple[str, bytes]:
         """Return content type and body of the whole service's figures, in the format that `accept` asks for.
@@ -213,10 +225,14 @@ class Metrics:
         folder = self._folder
         try:
             found: tuple[list[Figures], list[Figures]] = await self._run(lambda: folder.read(but=name))
-        except (OSError, TimeoutError) as error:
-            self._lose_folder(error)
-            return [], []
+        except (OSError, AstraError) as error:
+            return self._without(error)
+        self._last, self._read = found, self._clock.monotonic()
         return found
+
+    def _without(self, error: BaseException) -> tuple[list[Figures], list[Figures]]:
+        self._complain(error)
+        return self._last if self._clock.monotonic() - self._read < _STALE else ([], [])
 
     def _metrics(self, totals: Sequence[Figures], live: Sequence[Figures], mine: Sequence[Figures]) -> Iterator[Metric]:
         sums = Sums(max_series=self._max)
@@ -240,7 +256,10 @@ class Metrics:
         totals: list[Figures] = []
         live: list[Figures] = []
         if self._folder is not None and self._file is not None:
-            totals, live = self._folder.read(but=self._file.path.name)
+            try:
+                totals, live = self._folder.read(but=self._file.path.name)
+            except OSError as error:
+                totals, live = self._without(error)
         return list(self._metrics(totals, live, self._own()))
 
     def __repr__(self) -> str:

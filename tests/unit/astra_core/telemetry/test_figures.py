@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -340,6 +342,33 @@ def test_a_file_grows_with_its_series(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_disk_without_room_costs_new_series_alone(tmp_path: Path) -> None:
+    """What has its place in the file is published on, and what is new as soon as there is room."""
+    table = Table(FAMILIES, max_series=5_000)
+    place = table.bind(DONE, ("old",), (Kind.COUNTER,)).at
+    file = WorkerFile.create(tmp_path, name="a" * 32)
+    file.publish(table)
+    table.values[place] = 7
+    for number in range(2_000):
+        table.bind(DONE, (f"new {number}",), (Kind.COUNTER,))
+    fd = os.open(file.path, os.O_RDONLY)
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, most[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            file.publish(table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        signal.signal(signal.SIGXFSZ, before)
+    assert read_figures(fd)[0].values == (7,)
+    assert len(read_figures(fd)) < 2_001
+    file.publish(table)
+    assert len(read_figures(fd)) == 2_001
+    os.close(fd)
+    file.close()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 100)), max_size=60))
 async def test_however_work_is_spread_the_sum_is_that_of_one(work: list[tuple[int, float]]) -> None:
@@ -379,6 +408,31 @@ async def test_a_folder_that_fails_costs_no_request(
         assert (await shown(one))["done_total{a}"] == 1
     assert caplog.text.count("the metrics of other workers are not shown") == 1
     await one.close()
+
+
+async def test_a_moment_in_which_the_others_cannot_be_read_lets_no_total_fall(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process holds the lock: what was read last is shown for a minute, and read anew when that is over."""
+    clock = FakeClock()
+    one, two = Metrics(FAMILIES, clock=clock, folder=tmp_path, max_series=100), metrics(tmp_path)
+    for each in (one, two):
+        await each.open()
+        each.counter(DONE, "a").inc(5)
+        each.publish()
+    assert (await shown(one))["done_total{a}"] == 10
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        one.counter(DONE, "a").inc()
+        assert (await shown(one))["done_total{a}"] == 11
+        clock.advance(61)
+        assert (await shown(one))["done_total{a}"] == 6
+    assert caplog.text.count("the metrics of other workers are not shown") == 2
+    two.counter(DONE, "a").inc()
+    two.publish()
+    assert (await shown(one))["done_total{a}"] == 12
+    for each in (one, two):
+        await each.close()
 
 
 async def test_who_asks_at_once_shares_one_page_and_the_loop_is_let_go(tmp_path: Path) -> None:

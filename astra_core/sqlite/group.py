@@ -91,15 +91,15 @@ class GroupCommit:
     def drain(self, queue: deque[Unit], settle: Callable[[Done], None]) -> None:
         """Commit until the queue is empty; `settle` is called with each group as soon as it is durable.
 
-        Those whom a group answers often come back soon: while fewer wait than the last group held, and more than a
-        moment ago, pauses let the next one grow, so that many writers share a sync and a lone one waits for nobody
-        (PostgreSQL: commit_delay).
+        Those whom a group answers often come back soon. Until as many wait as were answered and as had been waiting
+        then, pauses let the next group grow, as long as it does: many writers share one sync instead of two by turns,
+        and a lone one waits for nobody (PostgreSQL: commit_delay).
         """
-        held = 0
+        expected = 0
         while queue:
-            self._gather(queue, held)
+            self._gather(queue, expected)
             done = self._group(queue)
-            held = len(done.units)
+            expected = min(len(done.units) + len(queue), self._limits.group)
             settle(done)
             self._groups += 1
             if self._groups % _WAL_LOOK == 0:
@@ -107,11 +107,11 @@ class GroupCommit:
             if self._monotonic() < self._contended_until:
                 self._pause(self._limits.courtesy)
 
-    def _gather(self, queue: deque[Unit], held: int) -> None:
-        """Pause as long as the queue grows towards what the last group held, a bounded number of times."""
+    def _gather(self, queue: deque[Unit], expected: int) -> None:
+        """Pause as long as the queue grows towards what is expected, a bounded number of times."""
         for _ in range(_PAUSES):
             waiting = len(queue)
-            if waiting >= held:
+            if waiting >= expected:
                 return
             self._pause(self._limits.gather)
             if len(queue) <= waiting:

@@ -20,7 +20,7 @@ class Limits:
     group_seconds: float = 0.008
     """How long one transaction goes on taking units, so that other processes wait no longer for the write lock."""
     gather: float = 0.0005
-    """Pause before a group for which fewer units wait than the one before it held: groups grow, and syncs are fewer."""
+    """One of the pauses in which a group waits for those whom the last one answered: groups grow, syncs are fewer."""
     retry: tuple[float, float] = (0.0002, 0.0008)
     """Between which two times the pause before a further try for the write lock is drawn."""
     contended_for: float = 1.0

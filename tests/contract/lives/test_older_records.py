@@ -10,6 +10,7 @@ import pytest
 
 from app.domain import Disable, Enable, Link, LinkState, Restore, recorded_state
 from app.links import LINKS, OlderLinks
+from app.links.repository import DUE
 from astra_core.storage import Collection, Insert
 from astra_core.workflow import Sweeper
 from tests.contract.lives.living import CODE, COLLECTIONS, KINDS, NOW, RULES, living, open_store
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from astra_core.storage import StoreEngine
 
 MADE = NOW * 1_000_000
-OLD_LINKS = Collection(name=LINKS.name, indexes=tuple(index for index in LINKS.indexes if index.name != "due"))
+OLD_LINKS = Collection(name=LINKS.name, indexes=tuple(index for index in LINKS.indexes if index.name != DUE))
 EVERY: dict[str, Any] = {"base": None, "tag": None, "contains": "", "after": None, "limit": 10}
 PLAIN = b'{"code":"abc","url":"https://example.com/","created_at":%d,"updated_at":%d' % (MADE, MADE)
 
@@ -167,5 +168,5 @@ async def test_a_creation_stores_what_it_always_did(tmp_path: Path) -> None:
         insert = writes[0]
         assert isinstance(insert, Insert)
         assert b"course" not in insert.value
-        assert "due" not in insert.entries
+        assert DUE not in insert.entries
         assert await store.events("link", CODE) == ()

@@ -7,7 +7,7 @@ restart, so each row names the boot that it was written in, and a row of another
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from astra_core.clock import SystemClock
 from astra_core.coordination.leases import Lease, Standing
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["SqliteCoordination"]
 
 T = TypeVar("T")
+Values: TypeAlias = dict[str, Any]
+"""What a statement's placeholders stand for."""
 
 _HELD = "name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, note TEXT NOT NULL, boot TEXT NOT NULL, until REAL NOT NULL"
 _SCHEMA = Schema(
@@ -45,16 +47,19 @@ _SCHEMA = Schema(
 )
 
 _ACQUIRE = (
-    "INSERT INTO leases VALUES (?1, 1, ?2, ?3, ?4 + ?5)"
-    " ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, note = ?2, boot = ?3, until = ?4 + ?5"
-    " WHERE boot <> ?3 OR until <= ?4 RETURNING epoch"
+    "INSERT INTO leases VALUES (:name, 1, :note, :boot, :now + :ttl)"
+    " ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, note = :note, boot = :boot, until = :now + :ttl"
+    " WHERE boot <> :boot OR until <= :now RETURNING epoch"
 )
-_RENEW = "UPDATE {} SET until = ?4 + ?5 WHERE name = ?1 AND epoch = ?2 AND boot = ?3 AND until > ?4"
+_RENEW = "UPDATE {} SET until = :now + :ttl WHERE name = :name AND epoch = :epoch AND boot = :boot AND until > :now"
 _RENEW_LEASE, _RENEW_MEMBER = _RENEW.format("leases"), _RENEW.format("members")
 _RELEASE = "UPDATE leases SET until = 0 WHERE name = ? AND epoch = ?"
 _STANDING = "SELECT note, epoch, until FROM leases WHERE name = ? AND boot = ? AND until > ?"
 _EXPEL = "DELETE FROM members WHERE boot <> ? OR until <= ?"
-_JOIN = "INSERT OR IGNORE INTO members VALUES (?1, (SELECT number + 1 FROM revision), ?2, ?3, ?4 + ?5) RETURNING epoch"
+_JOIN = (
+    "INSERT OR IGNORE INTO members"
+    " VALUES (:name, (SELECT number + 1 FROM revision), :note, :boot, :now + :ttl) RETURNING epoch"
+)
 _LEAVE = "DELETE FROM members WHERE name = ? AND epoch = ?"
 _MOVE = "UPDATE revision SET number = number + 1"
 _VIEW = "SELECT number, name, epoch, note, boot, until FROM revision LEFT JOIN members ORDER BY name"
@@ -158,26 +163,23 @@ class SqliteCoordination:
                 return view
 
     async def _take(
-        self,
-        take: Callable[[sqlite3.Connection, str, str, str, float, float], int | None],
-        name: str,
-        ttl: float,
-        note: str,
+        self, take: Callable[[sqlite3.Connection, Values], int | None], name: str, ttl: float, note: str
     ) -> Lease | None:
         asked = self._now()  # before the file is: whatever takes long in between shortens what the holder believes in
-        epoch = await self._write(lambda connection: take(connection, name, note, self._boot, self._now(), ttl))
+        values: Values = {"name": name, "note": note, "boot": self._boot, "ttl": ttl}
+        epoch = await self._write(lambda connection: take(connection, values | {"now": self._now()}))
         return None if epoch is None else Lease(name, epoch, ttl, asked + ttl)
 
     async def _renew(self, statement: str, lease: Lease) -> Lease:
-        name, epoch, ttl = lease.name, lease.epoch, lease.ttl
         asked = self._now()
+        values: Values = {"name": lease.name, "epoch": lease.epoch, "boot": self._boot, "ttl": lease.ttl}
 
         def renew(connection: sqlite3.Connection) -> int:
-            return connection.execute(statement, (name, epoch, self._boot, self._now(), ttl)).rowcount
+            return connection.execute(statement, values | {"now": self._now()}).rowcount
 
         if not await self._write(renew):
-            raise LeaseLost(name, epoch)
-        return Lease(name, epoch, ttl, asked + ttl)
+            raise LeaseLost(lease.name, lease.epoch)
+        return Lease(lease.name, lease.epoch, lease.ttl, asked + lease.ttl)
 
     async def _look(self) -> tuple[View, float]:
         """Return the view, and when the first of its members is over. Who is over already is dropped first."""
@@ -212,14 +214,14 @@ async def _translated(call: Awaitable[T]) -> T:
         raise CoordinationError(str(error)) from error
 
 
-def _acquire(connection: sqlite3.Connection, name: str, note: str, boot: str, now: float, ttl: float) -> int | None:
-    rows = connection.execute(_ACQUIRE, (name, note, boot, now, ttl)).fetchall()
+def _acquire(connection: sqlite3.Connection, values: Values) -> int | None:
+    rows = connection.execute(_ACQUIRE, values).fetchall()
     return int(rows[0][0]) if rows else None
 
 
-def _join(connection: sqlite3.Connection, name: str, note: str, boot: str, now: float, ttl: float) -> int | None:
-    _expel(connection, boot, now)
-    rows = connection.execute(_JOIN, (name, note, boot, now, ttl)).fetchall()
+def _join(connection: sqlite3.Connection, values: Values) -> int | None:
+    _expel(connection, values["boot"], values["now"])
+    rows = connection.execute(_JOIN, values).fetchall()
     if not rows:
         return None
     connection.execute(_MOVE)

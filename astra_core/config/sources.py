@@ -68,6 +68,8 @@ class File:
         origin = str(self.path)
         try:
             content = self.path.read_bytes()
+        except IsADirectoryError:
+            raise ConfigError([f"{origin}: is a folder; name the files in it"]) from None
         except OSError as error:
             raise ConfigError([f"{origin}: cannot be read: {error.strerror}"]) from error
         language = reader.FORMATS.get(self.path.suffix)

@@ -314,7 +314,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     """A folder in the place of a file is named, not a traceback."""
     (tmp_path / "default.yaml").mkdir()
     [problem] = problems(tmp_path)
-    assert "default.yaml: cannot be read" in problem
+    assert problem == f"{tmp_path}/default.yaml: is a folder; name the files in it"
 
 
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:

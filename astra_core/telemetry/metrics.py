@@ -146,9 +146,10 @@ class Metrics:
     async def close(self) -> None:
         """Publish for the last time, and leave the file to whoever comes next."""
         self.publish()
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        with self._publishing:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
     def publish(self) -> None:
         """Show the other workers the figures of now. Call it every second or so; it takes about 1 us a series.

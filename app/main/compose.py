@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from astra_core.clock import Clock
     from astra_core.config import Loaded
     from astra_core.events import Listeners
+    from astra_core.sqlite import Limits
     from astra_core.storage import StoreEngine
     from astra_core.telemetry import Logs
 
@@ -256,9 +257,9 @@ def compose(
 
 
 def compose_store(
-    settings: Settings, clock: Clock, *, listeners: Listeners | None = None
+    settings: Settings, clock: Clock, *, listeners: Listeners | None = None, limits: Limits | None = None
 ) -> tuple[StoreEngine, tuple[BlockingPool, ...]]:
-    """Build the store, and the pools of threads that it blocks in."""
+    """Build the store, within the settings' `limits` unless others are given, and the threads that it blocks in."""
     writer = BlockingPool("store-writer", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
     readers = BlockingPool(
         "store-reader",
@@ -272,7 +273,7 @@ def compose_store(
         collections=(LINKS, LIFE.seen, REFUSED, IDEMPOTENCY, SYSTEM, *IMPORTS),
         writer=writer,
         readers=readers,
-        limits=store_limits(settings),
+        limits=limits or store_limits(settings),
         clock=clock,
         listeners=listeners,
     )

@@ -97,7 +97,7 @@ IMPORT_ROWS = Family(
 IMPORT_HOLD = Family(
     name="astra_import_hold_seconds",
     kind=Kind.HISTOGRAM,
-    help="Time of each commit of an import from when it had the write lock, its sync and any checkpoint included.",
+    help="How long each commit of an import kept the write lock of the store, its sync included.",
     unit="seconds",
     buckets=(0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0),
 )

@@ -12,13 +12,14 @@ import logging
 import os
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.main.compose import compose_codes, compose_store
 from app.main.embedding import ImportLease
 from app.main.families import IMPORT_HOLD, PRODUCT
-from app.main.following import rules_in_force
+from app.main.following import rules_in_force, store_limits
 from app.main.importing import compose_importer, compose_imports, keep_working
 from app.main.instruments import Instruments
 from app.main.process import ExitDeadline, Lifeline
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 _NICE = 10
 """Whoever answers requests comes first."""
+_CHECKPOINT = 4
+"""Slices between two checkpoints, which are done while the next slice is prepared."""
 _EXIT = 5.0
 """Seconds after which a process that should end does."""
 
@@ -65,7 +68,9 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
     files = BlockingPool("files", threads=1, queue=100, clock=clock)
     metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.metrics.folder), run=files.run)
     held = _Held(metrics.histogram(IMPORT_HOLD).observe)
-    store, pools = compose_store(settings, clock, listeners=Listeners(held))
+    store, pools = compose_store(
+        settings, clock, listeners=Listeners(held), limits=replace(store_limits(settings), checkpoint=_CHECKPOINT)
+    )
     codes = compose_codes(settings, store, clock=clock)
     imports = compose_imports(settings, store, run=files.run, clock=clock)
     rules = rules_in_force(settings).rules

@@ -164,6 +164,8 @@ class Database:
 
         try:
             connection = open_writer(self.path, self._schema, connect=self._connect, backoff=backoff)
+            if self._limits.checkpoint:
+                connection.execute("PRAGMA wal_autocheckpoint=0")
             group = GroupCommit(
                 connection,
                 self.path,

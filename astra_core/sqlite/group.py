@@ -102,6 +102,8 @@ class GroupCommit:
             expected = min(len(done.units) + len(queue), self._limits.group)
             settle(done)
             self._groups += 1
+            if self._limits.checkpoint and self._groups % self._limits.checkpoint == 0:
+                self.checkpoint()
             if self._groups % _WAL_LOOK == 0:
                 self._bound_wal()
             if self._monotonic() < self._contended_until:
@@ -118,7 +120,7 @@ class GroupCommit:
                 return
 
     def checkpoint(self) -> None:
-        """Move what the WAL holds into the database as far as readers allow. For idle moments."""
+        """Move what the WAL holds into the database as far as readers allow. Nobody waits for the lock meanwhile."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 

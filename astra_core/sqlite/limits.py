@@ -33,3 +33,8 @@ class Limits:
     """After how long without a commit the WAL is moved into the database."""
     wal_bytes: int = 64 * 1024 * 1024
     """Size of the WAL file above which a commit is followed by a checkpoint that truncates it."""
+    checkpoint: int = 0
+    """Groups after which the writer moves the WAL into the database, its lock let go; 0: SQLite does, within a commit.
+
+    For one who commits much and at once prepares more: that goes on meanwhile.
+    """

@@ -203,3 +203,20 @@ async def test_the_data_version_moves_with_every_commit(engine: Engine, path: Pa
         other.close()
         seen.append(database.data_version())
         assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize(("checkpoint", "moved"), [(0, 0), (3, 6)])
+async def test_a_writer_may_move_the_wal_itself_every_few_groups(
+    engine: Callable[..., Any], path: Path, checkpoint: int, moved: int
+) -> None:
+    """What the database file holds without its WAL are the rows up to the last such group; else SQLite has not yet."""
+    async with engine(path, limits=Limits(checkpoint=checkpoint, idle=60.0)) as database:
+        for number in range(8):
+            await database.write(lambda c, n=number: c.execute("INSERT INTO rows VALUES (?, 'x')", (n,)).rowcount)
+        seen = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+        try:
+            rows = seen.execute("SELECT count(*) FROM sqlite_master WHERE name = 'rows'").fetchone()[0]
+            found = seen.execute("SELECT count(*) FROM rows").fetchone()[0] if rows else 0
+        finally:
+            seen.close()
+    assert found == moved

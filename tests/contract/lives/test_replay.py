@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Act: TypeAlias = "LinkEvent | dict[str, Any] | int | str"
 
+EXAMPLES = (
+    {"memory": 3_000, "sqlite": 400} if os.environ.get("ASTRA_TEST_FULL") == "1" else {"memory": 120, "sqlite": 40}
+)
 TIMES = st.none() | st.integers(-2, 8).map(lambda second: (NOW + second) * 1_000_000)
 MEMBERS = st.fixed_dictionaries(
     {}, optional={"starts_at": TIMES, "expires_at": TIMES, "max_visits": st.none() | st.integers(1, 4),
@@ -40,12 +44,14 @@ MADE = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_history_leads_to_where_the_link_stands(kind: str) -> None:
     """Replayed after each change it gives the recorded state, and once timers fired that is the one that is shown."""
 
     @settings(
-        max_examples=120 if kind == "memory" else 40,
+        max_examples=EXAMPLES[kind],
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

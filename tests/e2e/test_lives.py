@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astra_core.keyed import BlockingPool
+from astra_core.messaging import SqliteMessaging
+from astra_core.workflow import Notice
 from tests.e2e.faults.client import Connection
 from tests.e2e.faults.servers import Data, serve, until
 
@@ -89,6 +92,39 @@ async def test_another_worker_takes_over_from_a_leader_that_is_killed(launch: La
     os.kill(leader.popen.pid, signal.SIGKILL)
     await until("recorded", partial(tells, other, "timed", "made", "expired"))
     assert await held(other)
+
+
+async def test_events_are_published_whichever_process_is_killed(launch: Launcher, tmp_path: Path) -> None:
+    """Of each acknowledged change one message, in order for each link, once a consumer has dropped what came twice."""
+    data = Data(tmp_path)
+    settings = {**SOON, "MESSAGING__URL": f"sqlite:{tmp_path / 'messages.db'}"}
+    processes = [serve(launch, data, settings=settings) for _ in range(2)]
+    await until("led", partial(leads, *processes))
+    leader = processes[0] if await held(processes[0]) else processes[1]
+    codes = [f"link-{number}" for number in range(60)]
+    for number, code in enumerate(codes):
+        process = next(one for one in processes if one is not leader)
+        async with Connection(process.port or 0) as connection:
+            assert (await connection.post("/v1/links", {"url": "https://example.com/", "code": code})).status == 201
+            assert (await connection.request("POST", f"/v1/links/{code}/disable")).status == 200
+        if number == 30:
+            os.kill(leader.popen.pid, signal.SIGKILL)
+    seen: dict[str, Notice] = {}
+    pool = BlockingPool("reader", threads=1, queue=10)
+    async with SqliteMessaging(tmp_path / "messages.db", writer=pool, readers=pool) as messaging:
+        reader = messaging.consumer("links", group="test")
+
+        async def all_read() -> bool:
+            for message in await reader.receive(limit=200, wait=0.1):
+                seen.setdefault(message.id, Notice.read(message.data))
+                await reader.acknowledge(message)
+            return len(seen) >= 2 * len(codes)
+
+        await until("published", all_read)
+    await pool.close()
+    for code in codes:
+        assert [notice.entry.event for notice in seen.values() if notice.key == code] == ["begin", "Disable"]
+    assert len(seen) == 2 * len(codes)
 
 
 async def held(process: Process) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random as random_module
 import sqlite3
 from pathlib import Path
@@ -103,7 +104,12 @@ class Database:
         if self._writer is not None:
             return
         writing, reading = self._pools
-        group, self._watch = await writing.run(self._open)
+        opening = asyncio.ensure_future(writing.run(self._open))
+        try:
+            group, self._watch = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
         self._writer = Writer(str(self.path), group, pool=writing, limits=self._limits, listeners=self._listeners)
         self._readers = Readers(
             self.path,
@@ -181,3 +187,11 @@ class Database:
             if isinstance(error, StorageError):
                 raise
             raise translate(error, self.path) from error
+
+
+def _close_unused(opening: asyncio.Future[tuple[GroupCommit, sqlite3.Connection]]) -> None:
+    """Close what a thread went on opening for a caller that was cancelled."""
+    if not opening.cancelled() and opening.exception() is None:
+        group, watch = opening.result()
+        group.close()
+        watch.close()

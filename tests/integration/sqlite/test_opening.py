@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ import pytest
 
 import astra_core
 from astra_core.errors import StorageError, StoreUnavailable
-from astra_core.sqlite import Limits, Schema
+from astra_core.keyed import BlockingPool
+from astra_core.sqlite import Database, Limits, Schema
+from astra_core.sqlite.connections import connect
+from tests.integration.sqlite.conftest import SCHEMA
 from tests.integration.sqlite.rows import ids, insert
 
 if TYPE_CHECKING:
@@ -159,3 +163,29 @@ async def test_processes_may_open_a_new_file_at_once(path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM r_things").fetchone() == (4,)
     connection.close()
+
+
+async def test_who_is_cancelled_while_it_opens_leaves_no_connection(path: Path) -> None:
+    """A thread goes on opening for a caller that is gone; what it opened is closed."""
+    go, opened = threading.Event(), list[sqlite3.Connection]()
+
+    def slow(name: str, /) -> sqlite3.Connection:
+        go.wait()
+        opened.append(connect(name))
+        return opened[-1]
+
+    writer, readers = BlockingPool("writer", threads=1, queue=8), BlockingPool("readers", threads=1, queue=8)
+    database = Database(path, schema=SCHEMA, writer=writer, readers=readers, connect=slow)
+    opening = asyncio.create_task(database.open())
+    while not writer.in_use:  # noqa: ASYNC110 - a thread has no event for it
+        await asyncio.sleep(0.001)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    go.set()
+    await writer.close()
+    await readers.close()
+    assert len(opened) == 2
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")

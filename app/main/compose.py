@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.api import (
     AdminGate,
@@ -40,22 +40,19 @@ from app.main.following import (
 )
 from app.main.leading import announced, compose_leader
 from app.main.live import Live
-from app.main.policies import PolicyFactory
-from app.main.reloading import Reloading
+from app.main.policies import STORE, PolicyFactory
+from app.main.reloading import compose_reloading
 from app.main.telemetry import compose_telemetry
 from app.service import IDEMPOTENCY, IdempotencyKeys, LinkCreator, LinkHistory, LinkManager
 from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
-from astra_core.config import FolderWatch, Reloader
 from astra_core.keyed import BlockingPool
 from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.storage import guarded, observed, store_from_url
 from astra_core.workflow import REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from app.main.reloading import Sources
     from app.settings import Settings
     from astra_core.clock import Clock
@@ -107,14 +104,16 @@ def compose(
 
     engine, pools = compose_store(settings, clock, listeners=listeners)
     # Reads and writes fail apart: a disk that is full still answers, so each has its own breaker.
-    reads = policies.store(
+    reads = policies.dependency(
         "store reads",
+        STORE,
         pick=lambda s: s.store.reads,
         deadline=lambda s: s.store.read_deadline,
         probe=partial(probe_reads, engine),
     )
-    writes = policies.store(
+    writes = policies.dependency(
         "store writes",
+        STORE,
         pick=lambda s: s.store.writes,
         deadline=lambda s: s.store.write_deadline,
         probe=partial(probe_writes, engine),
@@ -162,7 +161,7 @@ def compose(
     creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
     runner = link_runner(store, links, announce=announced(settings), clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
-    leader = compose_leader(settings, store, links, runner, clock=clock, listeners=listeners)
+    leader = compose_leader(settings, store, links, runner, policies=policies, clock=clock, listeners=listeners)
 
     short_urls = ShortUrls(base_url=settings.links.base_url, allowed_hosts=settings.links.allowed_hosts)
     pages = PageLimits(
@@ -182,12 +181,22 @@ def compose(
     current = Current(rules_in_force(settings))
     import_pool = BlockingPool("imports", threads=1, queue=_QUEUE, clock=clock, listeners=listeners)
     imports = compose_import_service(
-        settings, store, codes, live, current, shared=sources is not None, run=import_pool.run, clock=clock
+        settings,
+        store,
+        codes,
+        live,
+        current,
+        policies=policies,
+        shared=sources is not None,
+        run=import_pool.run,
+        clock=clock,
     )
     import_api = ImportApi(imports.imports, short_urls, pages=pages, wake=imports.wake)
     freshness = Freshness(settings.cache.max_age)
     gate = AdminGate(settings.server.admin_token)
-    reloading = _reloading(loaded, sources, live, background, run=read_files, listeners=listeners, clock=clock)
+    reloading = compose_reloading(
+        loaded, sources, live, spawn=background.spawn, run=read_files, listeners=listeners, clock=clock
+    )
     looks = dependencies(store, (reads, writes), follower, resolver, journal, counter, leader, reloading)
     health = HealthApi(looks, gate=gate)
     metrics_api = MetricsApi(telemetry.metrics.render, gate=gate)
@@ -278,39 +287,6 @@ def compose_store(
         listeners=listeners,
     )
     return store, (writer, readers)
-
-
-def _reloading(
-    loaded: Loaded[Settings],
-    sources: Sources | None,
-    live: Live,
-    background: Background,
-    *,
-    run: Callable[[Callable[[], Any]], Awaitable[Any]],
-    listeners: Listeners,
-    clock: Clock,
-) -> Reloading | None:
-    """Build what reads the settings again; None where nobody knows how."""
-    if sources is None:
-        return None
-    settings = loaded.settings.reload
-    reloader = Reloader(
-        loaded,
-        load=sources.load,
-        prepare=live.prepare,
-        run=run,
-        listener=listeners,
-        clock=clock,
-        restart_keys=settings.restart_keys,
-    )
-    watch = FolderWatch(sources.folders, seen=sources.seen, poll_interval=settings.poll_interval, run=run)
-    return Reloading(
-        reloader,
-        watch=watch if settings.watch and sources.folders else None,
-        watched=sources.watched,
-        spawn=background.spawn,
-        clock=clock,
-    )
 
 
 def compose_codes(settings: Settings, store: StoreEngine, *, clock: Clock) -> CodeFactory:

@@ -10,17 +10,19 @@ from astra_core.resilience import CircuitBreaker
 from astra_core.storage import Add
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from app.api.health import Dependency
     from app.clicks import ClickCounter, Journal
     from app.links import Follower, Resolver
     from app.main.leading import Leader
     from app.main.reloading import Reloading
+    from astra_core.coordination import CoordinationEngine
+    from astra_core.messaging import MessagingEngine
     from astra_core.resilience import Policy
     from astra_core.storage import Store, StoreEngine
 
-__all__ = ["dependencies", "probe_reads", "probe_writes"]
+__all__ = ["dependencies", "probe_leases", "probe_messages", "probe_reads", "probe_writes"]
 
 
 async def probe_reads(store: Store) -> None:
@@ -31,6 +33,19 @@ async def probe_reads(store: Store) -> None:
 async def probe_writes(store: Store) -> None:
     """Write what nobody reads. Raises `StorageError` when the store does not take it."""
     await store.commit([Add(counters="probes", amounts={"writes": 1})])
+
+
+async def probe_leases(engine: CoordinationEngine) -> None:
+    """Take a lease that nobody wants, which is over at once: to read would not tell of a full disk.
+
+    Raises `CoordinationError` when the engine does not give it.
+    """
+    await engine.acquire("probe", ttl=0.001)
+
+
+async def probe_messages(engine: MessagingEngine) -> None:
+    """Ask for the topics; a message would be somebody's to read. Raises `MessagingError` when there is no answer."""
+    await engine.topics()
 
 
 def breaker_figures(policy: Policy) -> Mapping[str, Any]:
@@ -61,20 +76,22 @@ def dependencies(
     """Return the looks at each dependency, by name."""
 
     async def look_at_store() -> Mapping[str, Any]:
-        breakers = {policy.name: breaker_figures(policy) for policy in policies}
+        breakers = _breakers(policies)
         try:
             await probe_reads(store)
         except AstraError as error:
             return {"ok": False, "reason": str(error), "breakers": breakers}
-        return {"ok": all(figures["state"] == "closed" for figures in breakers.values()), "breakers": breakers}
+        return {"ok": _closed(breakers), "breakers": breakers}
 
     async def look_at_changes() -> Mapping[str, Any]:
+        breakers = _breakers(leader.policies)
         return {
-            "ok": follower.healthy and leader.ok,
+            "ok": follower.healthy and leader.ok and _closed(breakers),
             "seq": follower.seq,
             "gaps": follower.gaps,
             "age": round(follower.age, 3),
             "leader": leader.figures(),
+            "breakers": breakers,
         }
 
     async def look_at_cache() -> Mapping[str, Any]:
@@ -120,3 +137,11 @@ def dependencies(
         "clicks": look_at_clicks,
     }
     return looks if reloading is None else {**looks, "settings": look_at_settings}
+
+
+def _breakers(policies: Iterable[Policy]) -> dict[str, Mapping[str, Any]]:
+    return {policy.name: breaker_figures(policy) for policy in policies}
+
+
+def _closed(breakers: Mapping[str, Mapping[str, Any]]) -> bool:
+    return all(figures["state"] == "closed" for figures in breakers.values())

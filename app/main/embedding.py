@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from app.main.children import Worker, describe
 from app.main.following import follow_imports
 from app.main.importing import POLL, compose_importer, compose_imports, keep_working
-from astra_core.coordination import Leadership, SqliteCoordination
+from app.main.leading import lease_policy
+from astra_core.coordination import Leadership, SqliteCoordination, guarded
 from astra_core.errors import CoordinationError, StorageError
 from astra_core.keyed import BlockingPool
 
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from app.codes import CodeFactory
     from app.imports.spool import Run
     from app.main.live import Live
+    from app.main.policies import PolicyFactory
     from app.service import Importer, ImportManager, LinkRules
     from app.settings import Settings
     from astra_core.clock import Clock
-    from astra_core.coordination import Tenure
+    from astra_core.coordination import CoordinationEngine, Tenure
     from astra_core.events import Listeners
     from astra_core.storage import StoreEngine
 
@@ -53,15 +55,28 @@ _PURGE_EVERY = 60.0
 
 
 class ImportLease:
-    """The lease on the folder of imports, in a file of the folder: who holds it has its imports carried out."""
+    """The lease on the folder of imports, in a file of the folder: who holds it has its imports carried out.
 
-    def __init__(self, folder: Path, *, clock: Clock, listeners: Listeners | None = None) -> None:
+    A server asks for it behind a policy that `policies` make; who does nothing else waits for the file itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Clock,
+        listeners: Listeners | None = None,
+        policies: PolicyFactory | None = None,
+    ) -> None:
         self._folder = folder
         self._pools = tuple(BlockingPool(f"lease-{name}", threads=1, queue=100, clock=clock) for name in "wr")
         writer, readers = self._pools
-        self._file = SqliteCoordination(
+        self._file: CoordinationEngine = SqliteCoordination(
             folder / "lease.db", writer=writer, readers=readers, clock=clock, listeners=listeners
         )
+        if policies is not None:
+            policy = lease_policy(policies, "import lease", self._file, ttl=_TTL)
+            self._file = guarded(self._file, policy=policy)
         self.leadership = Leadership(
             self._file, _LEASE, ttl=_TTL, holder=f"process {os.getpid()}", clock=clock, listeners=listeners
         )
@@ -214,6 +229,7 @@ def compose_import_service(
     live: Live,
     current: Current,
     *,
+    policies: PolicyFactory,
     shared: bool,
     run: Run,
     clock: Clock,
@@ -229,9 +245,8 @@ def compose_import_service(
             imports, clock=clock, importer=compose_importer(settings, imports, store, codes, rules=rules, clock=clock)
         )
     embedded = EmbeddedWorker(imports, clock=clock)
-    return ImportService(
-        imports, clock=clock, embedded=embedded, lease=ImportLease(Path(settings.imports.folder), clock=clock)
-    )
+    lease = ImportLease(Path(settings.imports.folder), clock=clock, policies=policies)
+    return ImportService(imports, clock=clock, embedded=embedded, lease=lease)
 
 
 def _rules_of(current: Current) -> Callable[[], LinkRules]:

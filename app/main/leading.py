@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.links import Exhaustions, OlderLinks
+from app.main.dependencies import probe_leases, probe_messages
+from app.main.policies import LEASES, MESSAGES
 from astra_core.coordination import Leadership, coordination_from_url
+from astra_core.coordination import guarded as guarded_leases
 from astra_core.errors import CoordinationError, MessagingError
 from astra_core.keyed import BlockingPool
 from astra_core.messaging import Retain, messaging_from_url, observed
+from astra_core.messaging import guarded as guarded_messages
 from astra_core.sqlite import Limits
 from astra_core.workflow import Relay, Sweeper
 
@@ -21,14 +26,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from app.links import LinkRepository, LinkRunner
+    from app.main.policies import PolicyFactory
     from app.settings import Settings
     from astra_core.clock import Clock
     from astra_core.coordination import CoordinationEngine, Tenure
     from astra_core.events import Listeners
     from astra_core.messaging import MessagingEngine
+    from astra_core.resilience import Policy
     from astra_core.storage import StoreEngine
 
-__all__ = ["Leader", "announced", "compose_leader", "coordination_url"]
+__all__ = ["Leader", "announced", "compose_leader", "coordination_url", "lease_policy", "message_policy"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +62,15 @@ class Leader:
         older: OlderLinks,
         relay: Relay | None,
         messaging: MessagingEngine | None,
+        policies: Sequence[Policy],
         pools: Sequence[BlockingPool],
         clock: Clock,
     ) -> None:
         self.leadership = leadership
         self.exhaustions = exhaustions
         self.relay = relay
+        self.policies = policies
+        """What stands round leases and messages."""
         self.pools = pools
         self.trouble = ""
         """What could not be opened; "" while all is well."""
@@ -130,6 +140,7 @@ def compose_leader(
     links: LinkRepository,
     runner: LinkRunner,
     *,
+    policies: PolicyFactory,
     clock: Clock,
     listeners: Listeners,
 ) -> Leader:
@@ -139,10 +150,14 @@ def compose_leader(
         coordination_url(settings), writer=pools[0], readers=pools[0], limits=Limits(), clock=clock, listeners=listeners
     )
     options = settings.coordination
+    guards = [lease_policy(policies, "leases", engine, ttl=options.ttl)]
+    engine = guarded_leases(engine, policy=guards[0])
     messaging = relay = None
     if settings.messaging.url is not None:
         pools.append(BlockingPool("messaging", threads=1, queue=_QUEUE, clock=clock, listeners=listeners))
         messaging = _messaging(settings, settings.messaging.url, pools[1], clock=clock, listeners=listeners)
+        guards.append(message_policy(policies, messaging))
+        messaging = guarded_messages(messaging, publishing=guards[1], consuming=guards[1])
         relay = Relay(store, messaging.publisher(), name=_LEASE, clock=clock, listeners=listeners)
     return Leader(
         engine,
@@ -152,8 +167,31 @@ def compose_leader(
         older=OlderLinks(store, links, clock=clock),
         relay=relay,
         messaging=messaging,
+        policies=guards,
         pools=pools,
         clock=clock,
+    )
+
+
+def lease_policy(policies: PolicyFactory, name: str, engine: CoordinationEngine, *, ttl: float) -> Policy:
+    """Return what stands round the leases of `engine`: a renewal has ended when the next one of a `ttl` is due."""
+    return policies.dependency(
+        name,
+        LEASES,
+        pick=lambda s: s.coordination.calls,
+        deadline=lambda s: min(s.coordination.deadline, ttl / 3),
+        probe=partial(probe_leases, engine),
+    )
+
+
+def message_policy(policies: PolicyFactory, engine: MessagingEngine) -> Policy:
+    """Return what stands round the messages of `engine`; a process that publishes no more still sees it come back."""
+    return policies.dependency(
+        "messages",
+        MESSAGES,
+        pick=lambda s: s.messaging.calls,
+        deadline=lambda s: s.messaging.deadline,
+        probe=partial(probe_messages, engine),
     )
 
 

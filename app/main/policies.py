@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from app.edge import EdgePolicies, TrustedProxies, is_our_fault
+from astra_core.coordination import coordination_is_failing, coordination_said_nothing
 from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden
+from astra_core.messaging import messaging_is_failing, messaging_said_nothing
 from astra_core.middleware import RouteKeys
 from astra_core.resilience import (
     BreakerParameters,
@@ -44,9 +46,26 @@ if TYPE_CHECKING:
     from astra_core.resilience import Sweep
     from astra_core.resilience.breaker_probe import Probe, Spawn
 
-__all__ = ["PolicyFactory", "log_breakers"]
+__all__ = ["LEASES", "MESSAGES", "STORE", "Errors", "PolicyFactory", "log_breakers"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """What the errors of a kind of dependency mean to the policy round it."""
+
+    is_failure: Callable[[Exception], bool]
+    """It speaks against the dependency: counted by the breaker, and tried again."""
+    ignore: Callable[[Exception], bool]
+    """It says nothing of the dependency, for or against."""
+    is_unsent: Callable[[Exception], bool] = unsent
+    """Nothing came to be by the call, so that any may be repeated."""
+
+
+STORE = Errors(is_failure=store_is_failing, ignore=store_said_nothing, is_unsent=wrote_nothing)
+LEASES = Errors(is_failure=coordination_is_failing, ignore=coordination_said_nothing)
+MESSAGES = Errors(is_failure=messaging_is_failing, ignore=messaging_said_nothing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +82,28 @@ class PolicyFactory:
     instruments: Instruments
     live: Live
 
-    def store(
-        self, name: str, *, pick: Callable[[Settings], Safeguards], deadline: Callable[[Settings], float], probe: Probe
+    def dependency(
+        self,
+        name: str,
+        errors: Errors,
+        *,
+        pick: Callable[[Settings], Safeguards],
+        deadline: Callable[[Settings], float],
+        probe: Probe,
     ) -> Policy:
-        """Return what stands round every call of a store; `deadline` seconds bound one with its retries and waits.
+        """Return what stands round every call of `name`; `deadline` seconds bound one with its retries and waits.
 
-        `probe` asks the store itself, in the background: nobody's request finds out whether it works again.
+        `probe` asks the dependency itself, in the background: nobody's call finds out whether it works again.
         """
         return Policy(
             name=name,
             deadline=self.deadlines(name, lambda s: DeadlineParameters(budget=deadline(s))),
-            retry=self.retry(name, lambda s: pick(s).retry, retry_on=store_is_failing, is_unsent=wrote_nothing),
+            retry=self.retry(name, lambda s: pick(s).retry, retry_on=errors.is_failure, is_unsent=errors.is_unsent),
             breaker=self.breaker(
                 name,
                 lambda s: pick(s).breaker,
-                is_failure=store_is_failing,
-                ignore=store_said_nothing,
+                is_failure=errors.is_failure,
+                ignore=errors.ignore,
                 probe=probe,
             ),
             limiter=self.limiter(name, lambda s: pick(s).bulkhead),

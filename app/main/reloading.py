@@ -10,19 +10,21 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from astra_core.config import follow_source
+from astra_core.config import FolderWatch, Reloader, follow_source
 from astra_core.events import SettingsRefused, SettingsReloaded, SettingsUnchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
     from typing import Any
 
+    from app.main.live import Live
     from app.settings import Settings
     from astra_core.clock import Clock
-    from astra_core.config import FolderWatch, Loaded, Reloader, WatchedSource
+    from astra_core.config import Loaded, WatchedSource
+    from astra_core.events import Listeners
 
-__all__ = ["Reloading", "Sources", "log_reloads"]
+__all__ = ["Reloading", "Sources", "compose_reloading", "log_reloads"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +98,39 @@ class Reloading:
 
     def __repr__(self) -> str:
         return f"Reloading({self.reloader!r}, {self._watch!r})"
+
+
+def compose_reloading(
+    loaded: Loaded[Settings],
+    sources: Sources | None,
+    live: Live,
+    *,
+    spawn: Callable[[Coroutine[Any, Any, None]], object],
+    run: Callable[[Callable[[], Any]], Awaitable[Any]],
+    listeners: Listeners,
+    clock: Clock,
+) -> Reloading | None:
+    """Build what reads the settings again; None where nobody knows how."""
+    if sources is None:
+        return None
+    settings = loaded.settings.reload
+    reloader = Reloader(
+        loaded,
+        load=sources.load,
+        prepare=live.prepare,
+        run=run,
+        listener=listeners,
+        clock=clock,
+        restart_keys=settings.restart_keys,
+    )
+    watch = FolderWatch(sources.folders, seen=sources.seen, poll_interval=settings.poll_interval, run=run)
+    return Reloading(
+        reloader,
+        watch=watch if settings.watch and sources.folders else None,
+        watched=sources.watched,
+        spawn=spawn,
+        clock=clock,
+    )
 
 
 def log_reloads(event: object) -> None:

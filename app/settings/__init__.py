@@ -2,7 +2,15 @@
 
 from app.settings.engines import Coordination, Messaging
 from app.settings.imports import Imports
-from app.settings.policies import Breaker, Bulkhead, Protection, Retry, Safeguards
+from app.settings.policies import (
+    Breaker,
+    Bulkhead,
+    EngineBreaker,
+    EngineSafeguards,
+    Protection,
+    Retry,
+    Safeguards,
+)
 from app.settings.reload import Reload
 from app.settings.sections import (
     ENVIRONMENTS,
@@ -25,6 +33,8 @@ __all__ = [
     "Clicks",
     "Codes",
     "Coordination",
+    "EngineBreaker",
+    "EngineSafeguards",
     "Imports",
     "Links",
     "Log",

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from astra_core.config import Duration, Problem, Section, Size, restart
+import msgspec
+
+from app.settings.policies import EngineSafeguards
+from astra_core.config import Duration, Problem, Section, Size, hot, restart
 
 __all__ = ["Coordination", "Messaging", "engine_problem"]
 
@@ -22,11 +25,23 @@ class Coordination(Section, frozen=True, kw_only=True):
         Duration,
         restart("A process that is gone is replaced after this time, within which its lease is renewed thrice.", ge=1),
     ] = 10.0
+    deadline: Annotated[
+        Duration,
+        hot(
+            "A lease that is not given or renewed within this time, with retries, is asked for again.",
+            ge=0.01,
+            le=60,
+        ),
+    ] = 1.0
+    calls: EngineSafeguards = msgspec.field(default_factory=EngineSafeguards)
 
     def check(self, environment: str) -> Iterable[Problem]:
-        """The URL names an engine that is built."""
+        """The URL names an engine that is built, and a renewal ends before the next one is due."""
         if self.url is not None and (text := engine_problem(self.url, "coordination.db")):
             yield Problem(key="url", text=text)
+        if 3 * self.deadline >= self.ttl:
+            text = "must be below a third of coordination.ttl, how often it is renewed; lower it, or raise that one"
+            yield Problem(key="deadline", text=text, others=("ttl",))
 
 
 class Messaging(Section, frozen=True, kw_only=True):
@@ -40,6 +55,11 @@ class Messaging(Section, frozen=True, kw_only=True):
         int, restart("Most messages of a topic that are kept for groups that lag behind.", ge=1, le=1_000_000_000)
     ] = 1_000_000
     bytes_kept: Annotated[Size, restart("Most bytes of a topic that are kept for them.", ge=1024)] = 256 * 1024**2
+    deadline: Annotated[
+        Duration,
+        hot("Messages that are not published within this time, retries included, are sent again.", ge=0.01, le=60),
+    ] = 5.0
+    calls: EngineSafeguards = msgspec.field(default_factory=EngineSafeguards)
 
     def check(self, environment: str) -> Iterable[Problem]:
         """The URL names an engine that is built."""

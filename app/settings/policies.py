@@ -8,7 +8,13 @@ import msgspec
 
 from astra_core.config import Duration, Problem, Section, Size, hot, restart
 
-__all__ = ["Breaker", "Bulkhead", "Protection", "Retry", "Safeguards"]
+__all__ = ["Breaker", "Bulkhead", "EngineBreaker", "EngineSafeguards", "Protection", "Retry", "Safeguards"]
+
+_MinimumCalls = Annotated[int, hot("Calls in the window before a rate means anything.", ge=1, le=100_000)]
+_OpenFor = Annotated[Duration, hot("The first pause.", ge=0.01, le=600)]
+_OpenCap = Annotated[Duration, hot("Up to this.", ge=0.01, le=3_600)]
+_Probes = Annotated[int, hot("Calls that are let through after the pause, and judged.", ge=1, le=1_000)]
+_Ramp = Annotated[float, hot("Length of the ramp back to all calls, as a multiple of the pause; 0: none.", ge=0, le=10)]
 
 
 class Breaker(Section, frozen=True, kw_only=True):
@@ -18,18 +24,16 @@ class Breaker(Section, frozen=True, kw_only=True):
     slow_rate: Annotated[float | None, hot("Share of slow calls that opens it; null: slowness does not.")] = None
     slow_after: Annotated[Duration, hot("A call that takes as long, or longer, is slow.", ge=0.001, le=60)] = 0.5
     window: Annotated[Duration, hot("The rates are those of the calls of this time.", ge=0.1, le=600)] = 10.0
-    minimum_calls: Annotated[int, hot("Calls in the window before a rate means anything.", ge=1, le=100_000)] = 10
-    open_for: Annotated[Duration, hot("The first pause.", ge=0.01, le=600)] = 2.0
+    minimum_calls: _MinimumCalls = 10
+    open_for: _OpenFor = 2.0
     open_multiplier: Annotated[
         float, hot("By which the pause grows each time that it opens before it has closed.", ge=1, le=10)
     ] = 2.0
-    open_cap: Annotated[Duration, hot("Up to this.", ge=0.01, le=3_600)] = 30.0
+    open_cap: _OpenCap = 30.0
     open_jitter: Annotated[float, hot("Largest share by which chance shortens the pause.", ge=0, le=0.9)] = 0.1
-    probes: Annotated[int, hot("Calls that are let through after the pause, and judged.", ge=1, le=1_000)] = 3
+    probes: _Probes = 3
     probe_wait: Annotated[Duration, hot("A probe without a result after this has failed.", ge=0.01, le=600)] = 5.0
-    ramp: Annotated[
-        float, hot("Length of the ramp back to all calls, as a multiple of the pause; 0: none.", ge=0, le=10)
-    ] = 0.5
+    ramp: _Ramp = 0.5
     ramp_start: Annotated[float, hot("Share of the calls that the ramp begins with.", ge=0.001, le=1)] = 0.1
 
     def check(self, environment: str) -> Iterable[Problem]:
@@ -86,6 +90,26 @@ class Safeguards(Section, frozen=True, kw_only=True):
     breaker: Breaker = msgspec.field(default_factory=Breaker)
     retry: Retry = msgspec.field(default_factory=Retry)
     bulkhead: Bulkhead = msgspec.field(default_factory=Bulkhead)
+
+
+class EngineBreaker(Breaker, frozen=True, kw_only=True):
+    """One before an engine that is asked now and then, by loops and by no request: it knows of little, and soon.
+
+    Its pauses are short beside the ttl of a lease, one good probe ends them, and there is no crowd that a ramp would
+    hold back: a lease that is still held when the engine comes back can still be renewed.
+    """
+
+    minimum_calls: _MinimumCalls = 5
+    open_for: _OpenFor = 0.5
+    open_cap: _OpenCap = 5.0
+    probes: _Probes = 1
+    ramp: _Ramp = 0.0
+
+
+class EngineSafeguards(Safeguards, frozen=True, kw_only=True):
+    """What stands round every call of such an engine."""
+
+    breaker: EngineBreaker = msgspec.field(default_factory=EngineBreaker)
 
 
 class Protection(Section, frozen=True, kw_only=True):

@@ -232,6 +232,8 @@ _NESTED: Final = (
     ("store.write_deadline", "http.deadline"),
     ("store.reads.retry.try_timeout", "store.read_deadline"),
     ("store.writes.retry.try_timeout", "store.write_deadline"),
+    ("coordination.calls.retry.try_timeout", "coordination.deadline"),
+    ("messaging.calls.retry.try_timeout", "messaging.deadline"),
     ("http.retry.try_timeout", "http.deadline"),
 )
 """Pairs of times: the first one, where it is set, ends within the second."""

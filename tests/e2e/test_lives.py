@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Launcher, Process
 
 NEVER = {"LINKS__RECORD_INTERVAL": "1h"}
-SOON = {"LINKS__RECORD_INTERVAL": "50ms", "COORDINATION__TTL": "1s"}
+SOON = {"LINKS__RECORD_INTERVAL": "50ms", "COORDINATION__TTL": "1s", "COORDINATION__DEADLINE": "300ms"}
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -73,6 +73,16 @@ def test_the_default_file_shows_every_key_with_its_default(tmp_path: Path) -> No
         ({"STORE__READS__RETRY__TRY_TIMEOUT": "1s"}, "must be below store.read_deadline"),
         ({"STORE__WRITES__RETRY__TRY_TIMEOUT": "2s"}, "must be below store.write_deadline"),
         ({"HTTP__RETRY__TRY_TIMEOUT": "3500ms"}, "must be below http.deadline"),
+        (
+            {"COORDINATION__TTL": "3s"},
+            "coordination.deadline (default): must be below a third of coordination.ttl, how often it is",
+        ),
+        ({"COORDINATION__CALLS__RETRY__TRY_TIMEOUT": "1s"}, "must be below coordination.deadline"),
+        ({"MESSAGING__CALLS__RETRY__TRY_TIMEOUT": "5s"}, "must be below messaging.deadline"),
+        (
+            {"COORDINATION__CALLS__BREAKER__OPEN_CAP": "100ms"},
+            "coordination.calls.breaker.open_cap (ASTRA_COORDINATION__CALLS__BREAKER__OPEN_CAP)",
+        ),
         ({"HTTP__DEADLINE_FLOOR": "3600ms"}, "http.deadline_floor (ASTRA_HTTP__DEADLINE_FLOOR): must not be above"),
         ({"HTTP__TRUSTED_PROXIES": '["10.0.0.1/8"]'}, "'10.0.0.1/8' is neither an address nor a network"),
         (

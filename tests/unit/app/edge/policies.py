@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.api import InForce
     from app.edge import EdgePolicies
     from astra_core.clock import Clock
+    from astra_core.resilience.breaker_probe import Spawn
 
 __all__ = ["as_given", "edge_policies", "policy_factory"]
 
@@ -34,15 +35,17 @@ def as_given() -> InForce:
     return rules_in_force(Settings())
 
 
-def policy_factory(clock: Clock, settings: Settings | None = None) -> PolicyFactory:
-    """Return a factory whose breakers do not probe by themselves."""
+def policy_factory(
+    clock: Clock, settings: Settings | None = None, *, spawn: Spawn | None = None, live: Live | None = None
+) -> PolicyFactory:
+    """Return a factory; without `spawn` its breakers do not probe by themselves."""
     return PolicyFactory(
         sweep=Sweep(clock=clock),
         clock=clock,
         listeners=Listeners(),
-        spawn=_no_task,
+        spawn=spawn or _no_task,
         instruments=Instruments(Metrics((*LIBRARY, *PRODUCT), clock=clock)),
-        live=Live(settings or Settings()),
+        live=live or Live(settings or Settings()),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from app.main.policies import STORE
 from app.settings import Breaker, Protection, Safeguards, Settings, Store
 from astra_core.asgi import RequestIds
 from astra_core.errors import StoreUnavailable
@@ -26,8 +27,8 @@ async def test_together_they_stay_within_both_budgets() -> None:
     clock, calls = FakeClock(), 0
     settings = Settings(store=Store(reads=Safeguards(breaker=SHUT)), http=Protection(breaker=SHUT))
     factory = policy_factory(clock, settings)
-    policy = factory.store(
-        "reads", pick=lambda s: s.store.reads, deadline=lambda s: s.store.read_deadline, probe=_never
+    policy = factory.dependency(
+        "reads", STORE, pick=lambda s: s.store.reads, deadline=lambda s: s.store.read_deadline, probe=_never
     ).idempotent
 
     async def read() -> None:

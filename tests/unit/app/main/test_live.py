@@ -10,7 +10,7 @@ import pytest
 
 from app.main import Application, compose
 from app.main.reloading import Sources
-from app.settings import Breaker, Cache, Safeguards, Settings, Store, Tracing
+from app.settings import Breaker, Cache, Messaging, Safeguards, Settings, Store, Tracing
 from astra_core.config import Entry, Layer, as_loaded, keys_of, resolve
 from astra_core.errors import ConfigError, StoreUnavailable
 from astra_core.telemetry import Logs
@@ -58,7 +58,11 @@ def put(section: Any, path: tuple[str, ...], new: Any) -> Any:
 @pytest.mark.parametrize("key", HOT, ids=[key.name for key in HOT])
 async def test_every_hot_key_reaches_an_object(key: Key, tmp_path: Path) -> None:
     """Alone changed, it changes what somebody takes: no key is called hot that nothing follows."""
-    given = msgspec.structs.replace(settings(tmp_path, store="memory"), tracing=Tracing(endpoint="http://127.0.0.1:9"))
+    given = msgspec.structs.replace(
+        settings(tmp_path, store="memory"),
+        tracing=Tracing(endpoint="http://127.0.0.1:9"),
+        messaging=Messaging(url="memory:"),
+    )
     async with running(given, logs=Logs()) as app:
         await call(app, http_scope("/v1/links"))  # the breaker of a route is made with its first request
         assert app.live.changed(put(given, key.path, other(key, value(given, key))))

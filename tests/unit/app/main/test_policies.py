@@ -8,7 +8,7 @@ import pytest
 
 from app.main.instruments import Instruments
 from app.main.live import Live
-from app.main.policies import PolicyFactory
+from app.main.policies import STORE, PolicyFactory
 from app.settings import Retry, Safeguards, Settings, Store
 from astra_core.resilience import Sweep
 from astra_core.telemetry import LIBRARY, Metrics
@@ -39,8 +39,8 @@ async def test_a_read_that_hangs_is_tried_again_within_its_deadline() -> None:
         instruments=Instruments(Metrics(LIBRARY, clock=clock)),
         live=live,
     )
-    policy = factory.store(
-        "store reads", pick=lambda s: s.store.reads, deadline=lambda s: s.store.read_deadline, probe=probe
+    policy = factory.dependency(
+        "store reads", STORE, pick=lambda s: s.store.reads, deadline=lambda s: s.store.read_deadline, probe=probe
     )
     call = asyncio.create_task(policy.idempotent.call(read))
     await clock.run_for(0.9)

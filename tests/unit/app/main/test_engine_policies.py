@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.main import compose
 from app.main.leading import lease_policy, message_policy
 from app.main.live import Live
-from app.settings import Coordination, EngineBreaker, EngineSafeguards, Messaging, Settings
+from app.main.reloading import Sources
+from app.settings import Coordination, EngineBreaker, EngineSafeguards, Imports, Messaging, Settings
+from astra_core.config import as_loaded
 from astra_core.coordination import Leadership, MemoryCoordination
 from astra_core.coordination import guarded as guarded_leases
 from astra_core.errors import CoordinationUnavailable, MessagingUnavailable
@@ -22,17 +26,18 @@ from astra_core.resilience import BreakerState, CircuitBreaker
 from astra_core.storage import MemoryStore, Publish
 from astra_core.testing import FakeClock
 from astra_core.workflow import REFUSED, Relay
-from tests.integration.api.served import until
+from tests.integration.api.served import client_of, until
 from tests.unit.app.edge.policies import policy_factory
-from tests.unit.app.main.test_leading import leader_of, process
+from tests.unit.app.main.test_leading import leader_of, process, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from astra_core.coordination import Lease, Tenure
     from astra_core.messaging import Outgoing, Publisher, TopicState
     from astra_core.resilience import Policy
+    from tests.integration.api.served import Served
 
 
 class Leases(MemoryCoordination):
@@ -144,8 +149,8 @@ async def test_leases_that_come_back_in_time_are_kept() -> None:
 async def test_a_renewal_that_hangs_ends_before_the_next_is_due() -> None:
     """Whatever deadline the settings have: one that is longer is cut to a third of the ttl."""
     clock = FakeClock()
-    settings = Settings(coordination=Coordination(deadline=2.0))
-    policy = lease_policy(policy_factory(clock, settings), "import lease", MemoryCoordination(clock=clock), ttl=3.0)
+    slow = Settings(coordination=Coordination(deadline=2.0))
+    policy = lease_policy(policy_factory(clock, slow), "import lease", MemoryCoordination(clock=clock), ttl=3.0)
     assert policy.deadline is not None
     assert policy.deadline.parameters.budget == 1.0
 
@@ -190,37 +195,79 @@ def test_the_settings_are_followed_while_the_process_runs() -> None:
         assert policy.breaker.parameters.open_for == 1.5
 
 
+async def breaker(service: Served, name: str) -> dict[str, Any]:
+    """Return what `/readyz` says of a breaker, and of the whole."""
+    answer = (await service.http.get("/readyz")).json()
+    figures: dict[str, Any] = answer["dependencies"]["changes"]["breakers"][name]
+    return {"status": answer["status"], **figures}
+
+
+async def told(service: Served, name: str) -> bool:
+    """Whether `/readyz` and the metrics say that it is open."""
+    figures = await breaker(service, name)
+    metrics = (await service.http.get("/metrics")).text
+    exported = re.search(rf'^astra_breaker_state{{name="{name}",state="open"}} 1', metrics, re.MULTILINE)
+    return figures["status"] == "degraded" and figures["state"] != "closed" and exported is not None
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Keep everybody from writing to a file of SQLite, as a program does that is stopped within a transaction."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
 @pytest.mark.timeout(60)
 async def test_leases_that_do_not_answer_are_seen(tmp_path: Path) -> None:
     """Another program has locked their file: the breaker opens, `/readyz` and the metrics say so, links go on."""
-    quick = Coordination(ttl=1.0, deadline=0.05)
-    async with process(tmp_path, coordination=quick) as service:
+    async with process(tmp_path, coordination=Coordination(ttl=1.0, deadline=0.05)) as service:
 
         async def leads() -> bool:
             leader = await leader_of(service)
             return bool(leader["ok"] and leader["held"])
 
-        async def breaker() -> dict[str, Any]:
-            answer = (await service.http.get("/readyz")).json()
-            figures: dict[str, Any] = answer["dependencies"]["changes"]["breakers"]["leases"]
-            return {"status": answer["status"], **figures}
-
-        async def told() -> bool:
-            figures = await breaker()
-            metrics = (await service.http.get("/metrics")).text
-            exported = re.search(r'^astra_breaker_state{name="leases",state="open"} 1', metrics, re.MULTILINE)
-            return figures["status"] == "degraded" and figures["state"] != "closed" and exported is not None
-
         async def given_up() -> bool:
             return not (await leader_of(service))["held"]
 
         await until(leads)
-        with closing(sqlite3.connect(tmp_path / "coordination.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            await until(told)
+        with locked(tmp_path / "coordination.db"):
+            await until(partial(told, service, "leases"))
             await until(given_up)
             await service.create(code="abc")
             assert await service.follow("abc") == 302
-            other.execute("ROLLBACK")
         await until(leads)
-        assert (await breaker())["state"] == "closed"
+        assert (await breaker(service, "leases"))["state"] == "closed"
+
+
+@pytest.mark.timeout(60)
+async def test_a_broker_that_does_not_answer_is_seen(tmp_path: Path) -> None:
+    """Its breaker opens and is told of, links are made, and what waited in the outbox is sent when it is back."""
+    file = tmp_path / "messages.db"
+    async with process(tmp_path, messaging=Messaging(url=f"sqlite:{file}", deadline=0.05)) as service:
+
+        async def sent() -> bool:
+            leader = await leader_of(service)
+            return bool(leader["ok"] and leader["held"] and leader["waiting"] == 0 and file.exists())
+
+        await until(sent)
+        with locked(file):
+            await service.create(code="abc")
+            await until(partial(told, service, "messages"))
+            assert await service.follow("abc") == 302
+            assert (await leader_of(service))["waiting"] > 0
+        await until(sent)
+        assert (await breaker(service, "messages"))["state"] == "closed"
+
+
+async def test_the_lease_of_imports_has_a_breaker_of_its_own(tmp_path: Path) -> None:
+    """A server whose imports a worker carries out shows it; the file is another one than that of the leases."""
+    given = as_loaded(settings(tmp_path, imports=Imports(folder=str(tmp_path / "imports"))))
+    application = compose(given, sources=Sources(load=lambda: given))
+    await application.open()
+    try:
+        async with client_of(application) as http:
+            assert 'astra_breaker_state{name="import lease",state="closed"} 1' in (await http.get("/metrics")).text
+    finally:
+        await application.close()

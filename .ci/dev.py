@@ -1,13 +1,18 @@
-"""The two commands of the README, with nothing but Python 3.11 or newer:
+"""The commands of the README, with nothing but Python 3.11 or newer:
 
     python3.11 .ci/dev.py serve [options]         run the service
+    python3.11 .ci/dev.py settings show           look at its settings; also: check, diff, schema
+    python3.11 .ci/dev.py import FILE             make links of a file
+    python3.11 .ci/dev.py worker                  carry imports out, where the service is told not to
     python3.11 .ci/dev.py test [pytest options]   run the tests
 
-Each keeps a virtual environment of its own under .venv, named after the Python that runs it and installed from a lock
-file with hashes. It is made again when the lock file or the Python changes, or when an install did not finish.
+They run in the folder of this checkout, whose settings and data they use; the tests have a virtual environment of their
+own under .venv, the others share one. Each is named after the Python that runs it and installed from a lock file with
+hashes, and is made again when the lock file or the Python changes, or when an install did not finish.
 """
 
 import contextlib
+import difflib
 import fcntl
 import hashlib
 import importlib.util
@@ -21,9 +26,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 COMMANDS = {
-    "serve": ("run", ["-m", "app", "serve"]),
+    **{name: ("run", ["-m", "app", name]) for name in ("serve", "settings", "import", "worker")},
     "test": ("dev", ["-m", "pytest"]),
 }
+ASTRA = """\
+#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
+import sys
+from app.cli import main
+sys.exit(main())
+"""
+"""The command as pip would install it; a shell begins it, as the path may hold spaces."""
 
 
 class SetupError(Exception):
@@ -32,9 +46,12 @@ class SetupError(Exception):
 
 def main(arguments):
     """Run one of the commands; returns only to say why it could not."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if not arguments or arguments[0] not in COMMANDS:
-        print(__doc__, file=sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr)
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+        print(mistake(arguments), file=sys.stderr)
+        return 2
     kind, command = COMMANDS[arguments[0]]
     try:
         python = environment(kind)
@@ -44,9 +61,31 @@ def main(arguments):
     except KeyboardInterrupt:
         print("dev.py: stopped; the next run starts the install again", file=sys.stderr)
         return 130
+    rest = arguments[1:] if kind == "dev" else found_from(Path.cwd(), arguments[1:])
     os.chdir(ROOT)
     sys.stdout.flush()
-    return os.execv(python, [str(python), *command, *arguments[1:]])
+    return os.execv(python, [str(python), *command, *rest])
+
+
+def mistake(arguments):
+    """What is wrong with a command line that names no command, in one line."""
+    known = ", ".join(COMMANDS)
+    if not arguments:
+        return f"dev.py: name a command: {known}; --help says what each does"
+    near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"known: {known}"
+    return f"dev.py: {arguments[0]}: unknown command; {remedy}"
+
+
+def found_from(folder, arguments):
+    """The arguments, each file of `folder` and the one to be made (`--report`) by its whole path."""
+    if folder == ROOT:
+        return arguments
+    before = ["", *arguments]
+    return [
+        str(folder / argument) if last == "--report" or (folder / argument).is_file() else argument
+        for last, argument in zip(before, arguments, strict=False)
+    ]
 
 
 def environment(kind):
@@ -62,7 +101,26 @@ def environment(kind):
             if not installed(stamp, wanted):
                 install(folder, python, lock)
                 stamp.write_text(wanted, encoding="ascii")
+    if kind == "run":
+        put_in(folder, python)
     return python
+
+
+def put_in(folder, python):
+    """Have the environment know this checkout: `import app` works in any folder, and `astra` is a command.
+
+    Two small files in place of an editable install, whose build backend would come from the network.
+    """
+    packages = folder / "lib" / python_name() / "site-packages"
+    for path, text, mode in (
+        (packages / "astra.pth", f"{ROOT}\n", 0o644),
+        (folder / "bin" / "astra", ASTRA.format(python=python), 0o755),
+    ):
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            new = path.with_name(f"{path.name}.{os.getpid()}")
+            new.write_text(text, encoding="utf-8")
+            new.chmod(mode)
+            new.replace(path)
 
 
 def check(lock):
@@ -71,8 +129,13 @@ def check(lock):
         raise SetupError(f"the lock file {lock.relative_to(ROOT)} is missing: this is not a whole checkout")
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
-            name = "python{}.{}".format(*sys.version_info[:2])
+            name = python_name()
             raise SetupError(f"{name} has no module {module}: install it (Debian, Ubuntu: apt-get install {name}-venv)")
+
+
+def python_name():
+    """What this Python's minor version is called."""
+    return "python{}.{}".format(*sys.version_info[:2])
 
 
 def fingerprint(lock):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-__all__ = ["Plan", "overrides", "ready_line", "serve", "supervise", "without_credentials"]
+__all__ = ["Plan", "located", "overrides", "ready_line", "serve", "supervise", "without_credentials"]
 
 CHILD = Path(__file__).with_name("child.py")
 KILL_AFTER = 0.9  # seconds past the drain: the workers' own limit is 0.8
@@ -106,8 +106,14 @@ def ready_line(plan: Plan, port: int) -> str:
     scheme = "https" if plan.tls else "http"
     protocol = {"http1": "http/1.1", "http2": "http/2"}[plan.protocol]
     workers = "1 worker" if plan.workers == 1 else f"{plan.workers} workers"
-    store = without_credentials(plan.store)
+    store = located(plan.store)
     return f"serving {scheme}://{address(plan.host, port)} ({protocol}, {workers}, store {store})"
+
+
+def located(url: str) -> str:
+    """`url` without user and password; a file by its whole path, so that it can be found from anywhere."""
+    scheme, _, path = without_credentials(url).partition(":")
+    return f"{scheme}:{Path(path).resolve() if scheme == 'sqlite' else path}"
 
 
 def without_credentials(url: str) -> str:

@@ -77,7 +77,7 @@ def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launche
     """One line on stdout names address, protocol, workers and store; SIGINT ends with code 0."""
     process = launch.serve(protocol, "--workers", "2").ready()
     name = {"--http1": "http/1.1", "--http2": "http/2"}[protocol]
-    store = "store sqlite:./data/astra.db"
+    store = f"store sqlite:{process.folder.resolve() / 'data' / 'astra.db'}"
     assert process.stdout == f"astra: serving http://127.0.0.1:{process.port} ({name}, 2 workers, {store})\n"
     os.killpg(process.popen.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them at once
     assert process.code() == 0

@@ -88,10 +88,9 @@ def test_the_listener_is_inherited_and_listens() -> None:
 
 
 def test_the_ready_line_says_where_and_what() -> None:
-    """The line names the real port, the protocol, the workers and the store."""
-    assert ready_line(PLAN, 8080) == (
-        "serving http://127.0.0.1:8080 (http/1.1, 1 worker, store sqlite:./data/astra.db)"
-    )
+    """The line names the real port, the protocol, the workers and the store, by its whole path."""
+    store = Path.cwd() / "data" / "astra.db"
+    assert ready_line(PLAN, 8080) == f"serving http://127.0.0.1:8080 (http/1.1, 1 worker, store sqlite:{store})"
 
 
 def test_the_ready_line_with_tls_on_ipv6() -> None:

@@ -28,7 +28,7 @@ from astra_core.testing import FakeClock
 from astra_core.workflow import REFUSED, Relay
 from tests.integration.api.served import client_of, until
 from tests.unit.app.edge.policies import policy_factory
-from tests.unit.app.main.test_leading import leader_of, process, settings
+from tests.unit.app.main.test_leading import leader_of, process, reader_of, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -249,9 +249,15 @@ async def test_a_broker_that_does_not_answer_is_seen(tmp_path: Path) -> None:
 
         async def sent() -> bool:
             leader = await leader_of(service)
-            return bool(leader["ok"] and leader["held"] and leader["waiting"] == 0 and file.exists())
+            return bool(leader["ok"] and leader["held"] and leader["waiting"] == 0)
 
-        await until(sent)
+        await service.create(code="first")
+        async with reader_of(file) as reader:
+
+            async def published() -> bool:
+                return bool(await reader.receive(limit=1, wait=0.1))
+
+            await until(published)  # so the file is open: a lock would keep it from being opened
         with locked(file):
             await service.create(code="abc")
             await until(partial(told, service, "messages"))

@@ -179,7 +179,7 @@ def view_of(snapshot: ImportSnapshot) -> ImportView:
         created=progress.created,
         reused=progress.reused,
         failed=progress.failed,
-        rate=round(progress.done / progress.seconds, 1) if progress.seconds else None,
+        rate=None if (rate := progress.speed.rate) is None else round(rate, 1),
         reason=about.reason or None,
         created_at=from_microseconds(about.created_at),
         started_at=from_microseconds(about.started_at),

@@ -215,7 +215,7 @@ class ImportView(Struct, frozen=True, kw_only=True):
     created: Count
     reused: Count
     failed: Count
-    rate: Annotated[float, Meta(ge=0, description="Rows a second while it was at work.")] | None
+    rate: Annotated[float, Meta(ge=0, description="Rows a second of late, by the wall clock.")] | None
     reason: Annotated[str, Meta(description="Why it failed as a whole.")] | None
     created_at: Moment
     started_at: Moment | None

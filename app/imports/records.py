@@ -7,6 +7,7 @@ commit requires the instance's version.
 
 from __future__ import annotations
 
+from math import exp
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.imports.layout import Format, Place
-from app.imports.states import FINAL, IMPORT, Fail, ImportEvent, ImportState, Take, Validated
+from app.imports.states import FINAL, IMPORT, Fail, ImportEvent, ImportState, Resume, Take, Validated
 from astra_core.storage.records import Collection, Index, Query
 from astra_core.storage.writes import Delete, Insert, Replace, Require
 from astra_core.workflow import Workflow
@@ -31,6 +32,7 @@ __all__ = [
     "REPORTS",
     "Import",
     "Progress",
+    "Speed",
     "begun",
     "forgotten",
     "moved",
@@ -40,11 +42,16 @@ __all__ = [
 ]
 
 
+_WINDOW = 10.0
+"""Seconds after which what an import did counts for a third of what it does."""
+
+
 class Import(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An import as its machine holds it; times in microseconds since the epoch.
 
     `base` is what the short URLs in its report begin with, `via` the host it was sent to. `rows` is known once the
-    whole file was looked at.
+    whole file was looked at. `tries` counts how often a worker took it at row `tried`: of one that is well the first
+    try goes on, so each before the last one ended with its worker.
     """
 
     name: str
@@ -58,12 +65,31 @@ class Import(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     started_at: int | None = None
     finished_at: int | None = None
+    tried: int = 0
+    tries: int = 0
+
+
+class Speed(Struct, frozen=True, omit_defaults=True):
+    """Rows, and the seconds they took by the wall clock, of which those long past count less and less."""
+
+    rows: float = 0.0
+    seconds: float = 0.0
+
+    def after(self, rows: int, seconds: float) -> Speed:
+        """Return the speed when `rows` more took `seconds` more."""
+        kept = exp(-seconds / _WINDOW)
+        return Speed(self.rows * kept + rows, self.seconds * kept + seconds)
+
+    @property
+    def rate(self) -> float | None:
+        """Rows a second, None before anything was measured."""
+        return self.rows / self.seconds if self.seconds else None
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far an import has come: where the last row ended, what became of all until there, and their report.
 
-    `report` is the size of that report in bytes, `seconds` the time that was spent.
+    `report` is the size of that report in bytes, `speed` what it made of late.
     """
 
     created_at: int
@@ -72,7 +98,7 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reused: int = 0
     failed: int = 0
     report: int = 0
-    seconds: float = 0.0
+    speed: Speed = Speed()
 
     @property
     def done(self) -> int:
@@ -87,8 +113,11 @@ def _evolve(data: Import, decision: Decision[ImportState, ImportEvent], now: flo
             data = replace(data, rows=rows)
         case Fail(reason):
             data = replace(data, reason=reason)
-        case Take() if data.started_at is None:
-            data = replace(data, started_at=at)
+        case Take(rows, anew):
+            tries = 1 if anew or rows != data.tried else data.tries + 1
+            data = replace(data, started_at=at if data.started_at is None else data.started_at, tried=rows, tries=tries)
+        case Resume():
+            data = replace(data, tries=0)
         case _:
             pass
     return replace(data, finished_at=at) if decision.target in FINAL else data

@@ -50,7 +50,13 @@ class ImportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A worker takes it: for the first time, or from one that is gone."""
+    """A worker takes it, for the first time or from one that is gone, with `rows` rows done.
+
+    `anew` says that the one who took it last is well: what kept it from going on was not the import.
+    """
+
+    rows: int = 0
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

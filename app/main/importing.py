@@ -89,6 +89,11 @@ async def keep_working(
             logger.warning("an import waits %g s: %s", _TROUBLE, error)
             await clock.sleep(_TROUBLE)
             continue
+        except Exception:
+            # A row may have done it: the import counts its tries, and the others behind it are not held up for ever.
+            logger.exception("an import went wrong; it is tried again in %g s", _TROUBLE)
+            await clock.sleep(_TROUBLE)
+            continue
         if worked:
             since = clock.monotonic()
         else:

@@ -28,7 +28,7 @@ from app.imports import (
     rows_of,
 )
 from app.service.errors import NotAllowed
-from astra_core.errors import CommitConflict
+from astra_core.errors import CommitConflict, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +52,10 @@ _TURN = 2_000
 """Rows counted before the loop is let go: some milliseconds."""
 _LOOK = 100_000
 """Rows counted before the import is looked at again, which may have been paused or cancelled."""
+_TRIES = 4
+"""Workers that may end at one row, before it is taken for the cause; from the second on rows are made one by one."""
+_SINGLY = 128
+"""Rows made one by one, so that the place shows at which of them a worker ends."""
 
 
 class DraftOf(Protocol):
@@ -100,6 +104,7 @@ class Importer:
         self._clock = clock
         self._held = held
         self._name = name
+        self._let_go = ""
 
     async def work(self) -> bool:
         """Carry the next import as far as it goes; False when there is none to carry.
@@ -111,13 +116,28 @@ class Importer:
             return False
         try:
             await self._carry(key)
-        except (CommitConflict, NotAllowed):
-            logger.info("import %s was taken over, paused or cancelled", key)
+        except (StorageError, OSError):  # nothing that the import is to blame for
+            self._let_go = key
+            raise
         return True
 
     async def _carry(self, key: str) -> None:
-        taken = await self.imports.send(key, Take(), by=self._name)
+        anew, self._let_go = self._let_go == key, ""
+        before = await self.imports.get(key)
+        since = before.version
         try:
+            taken = await self.imports.send(key, Take(before.progress.done, anew), by=self._name)
+            since = taken.version
+            await self._through(taken)
+        except (CommitConflict, NotAllowed):
+            self._let_go = key
+            logger.info("import %s %s", key, await self.imports.interruption(key, since=since))
+
+    async def _through(self, taken: ImportSnapshot) -> None:
+        key = taken.key
+        try:
+            if taken.about.tries > _TRIES:
+                raise InvalidImport(_poisonous(taken))
             with self.imports.spool.open(key) as file:
                 layout = layout_of(file.read(HEAD), taken.about.kind)
                 if taken.state is ImportState.VALIDATING:
@@ -129,7 +149,8 @@ class Importer:
         else:
             taken = await self.imports.send(key, Finish(), by=self._name, at=taken.version)
         await self.imports.spool.drop(key)
-        logger.info("import %s is %s: %d rows made links, %d failed", key, taken.state, *_counts(taken.progress))
+        counts = taken.progress.created, taken.progress.reused, taken.progress.failed
+        logger.info("import %s is %s: %d links made, %d reused, %d rows failed", key, taken.state, *counts)
 
     async def _validate(self, taken: ImportSnapshot, file: BinaryIO, layout: Layout) -> ImportSnapshot:
         rows = 0
@@ -146,18 +167,26 @@ class Importer:
     async def _run(self, taken: ImportSnapshot, file: BinaryIO, layout: Layout) -> None:
         progress, version = taken.progress, taken.progress_version
         rows = rows_of(file, layout, progress.place if progress.done else layout.start)
-        for slice_ in _slices(rows, self.pace):
-            progress = await self._slice(taken, slice_, progress, version)
+        since: float | None = None
+        for slice_ in _slices(rows, self.pace, singly=_SINGLY if taken.about.tries > 1 else 0):
+            progress, since = await self._slice(taken, slice_, progress, version, since)
             version += 1
             await self._clock.sleep(self.pace.pause)
 
-    async def _slice(self, taken: ImportSnapshot, rows: Sequence[Row], before: Progress, version: int) -> Progress:
-        """Make the links of some rows, and return where that leads."""
-        about, began = taken.about, self._clock.monotonic()
-        after = before
+    async def _slice(
+        self, taken: ImportSnapshot, rows: Sequence[Row], before: Progress, version: int, since: float | None
+    ) -> tuple[Progress, float]:
+        """Make the links of some rows, and return where that leads, and when.
+
+        `since` is when the slice before was as far as this one is then, None for the first: between the two lies all
+        that a slice costs, its commit and the pause too.
+        """
+        about = taken.about
+        after, at = before, 0.0
 
         def beside(outcomes: list[Outcome]) -> Sequence[Write]:
-            nonlocal after
+            nonlocal after, at
+            at = self._clock.monotonic()
             report = self._report(about, rows, outcomes)
             became = Counter(map(_became, outcomes))
             after = replace(
@@ -167,7 +196,7 @@ class Importer:
                 reused=before.reused + became["reused"],
                 failed=before.failed + became["failed"],
                 report=before.report + len(report),
-                seconds=before.seconds + self._clock.monotonic() - began + self.pace.pause,
+                speed=before.speed if since is None else before.speed.after(len(rows), at - since),
             )
             return moved(taken.key, after, report, version=version, taken=taken.version)
 
@@ -175,12 +204,15 @@ class Importer:
         committing = self._clock.monotonic()
         outcomes = await self._creator.create(drafts, rules=self._rules(), beside=beside)
         held = self._held()
-        self.pace.observe(len(rows), self._clock.monotonic() - committing if held is None else held)
+        if len(rows) > 1:  # one row tells nothing of the cost of many
+            self.pace.observe(len(rows), self._clock.monotonic() - committing if held is None else held)
         self.rows.update(map(_became, outcomes))
-        return after
+        return after, at
 
 
-def _slices(rows: Iterator[Row], pace: SlicePace) -> Iterator[list[Row]]:
+def _slices(rows: Iterator[Row], pace: SlicePace, *, singly: int) -> Iterator[list[Row]]:
+    for row in islice(rows, singly):
+        yield [row]
     while slice_ := list(islice(rows, pace.rows)):
         yield slice_
 
@@ -191,5 +223,8 @@ def _became(outcome: Outcome) -> str:
     return "created" if outcome.created else "reused"
 
 
-def _counts(progress: Progress) -> tuple[int, int]:
-    return progress.created + progress.reused, progress.failed
+def _poisonous(taken: ImportSnapshot) -> str:
+    if taken.state is ImportState.VALIDATING:
+        return f"The worker ended {_TRIES} times while it looked at the file; nothing was made of it."
+    row = taken.progress.done + 1
+    return f"Row {row} ended the worker {_TRIES} times; the rows before it are made. Send the others without it."

@@ -131,6 +131,18 @@ class ImportManager:
             self.moved[decision.target] += 1
         return await self._snapshot(instance)
 
+    async def interruption(self, key: str, *, since: int) -> str:
+        """Return in words what took an import from the worker that had it, which stood at version `since` then."""
+        for entry in await self._runner.history(key, after=since):
+            match entry.event:
+                case "Pause":
+                    return "was paused"
+                case "Cancel":
+                    return "was cancelled"
+                case "Take":
+                    return f"was taken over by {entry.by or 'another worker'}"
+        return "is not what it was"
+
     async def next_open(self) -> str | None:
         """Return the oldest import that a worker has something to do for; those under way come first."""
         for state in reversed(OPEN):

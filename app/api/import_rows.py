@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.api.links import draft_of
 from app.api.models import ItemProblem, NewLink
-from app.api.payload import decode, validation_problem
+from app.api.payload import validation_problem
 from app.api.problems import RequestRefused, problem_of, refuse
+from app.domain.rules import MAX_TAGS, MAX_TITLE_LENGTH, MAX_VISITS
 from app.imports import Format
 from astra_core.errors import AstraError
 
@@ -23,6 +26,22 @@ if TYPE_CHECKING:
     from astra_core.asgi import Problem
 
 __all__ = ["REPORT_HEAD", "draft_of_row", "report_of"]
+
+_TIME = "must be an RFC 3339 time with an offset, such as 2030-12-31T23:59:59Z"
+_TRUTH = "must be true or false"
+_CELLS = {
+    "max_visits": f"must be a whole number from 1 to {MAX_VISITS}",
+    "redirect_status": "must be 301, 302, 307 or 308",
+    "starts_at": _TIME,
+    "expires_at": _TIME,
+    "forward_query": _TRUTH,
+    "private": _TRUTH,
+    "reuse": _TRUTH,
+    "tags": f"must be at most {MAX_TAGS} tags, separated by commas",
+    "title": f"must be at most {MAX_TITLE_LENGTH} characters",
+}
+"""What a cell must be when it cannot be read: in a table there are no types to speak of."""
+_PLACE = re.compile(r"/?\btags/(\d+)")
 
 REPORT_HEAD = b"row,line,status,code,short_url,problem\r\n"
 """The first line of a CSV report."""
@@ -37,12 +56,32 @@ def draft_of_row(row: Row, via: str) -> Draft | AstraError:
         return refuse(422, f"The row {row.fault}.")
     try:
         if isinstance(row.members, bytes):
-            return draft_of(decode(_new, row.members), via)
+            return draft_of(_new.decode(row.members), via)
         return draft_of(msgspec.convert(row.members, NewLink, strict=False), via)
     except msgspec.ValidationError as error:
-        return RequestRefused(validation_problem(error))
+        problem = validation_problem(error)
+        return RequestRefused(problem if isinstance(row.members, bytes) else _of_cells(problem))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return refuse(400, f"The line is not JSON: {_not_json(error)}.")
     except AstraError as error:
         return error
+
+
+def _of_cells(problem: Problem) -> Problem:
+    """Return the problem as one of a table; what a column must be depends on its name alone."""
+    faults = (
+        replace(each, detail=_CELLS.get(each.pointer[1:].partition("/")[0], each.detail)) for each in problem.errors
+    )
+    return replace(problem, errors=tuple(faults))
+
+
+def _not_json(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8; save the file as UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(error).removeprefix("JSON is malformed: ")
+    return text if text != "Input data was truncated" else "it breaks off"
 
 
 def report_of(about: Import, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> bytes:
@@ -85,5 +124,5 @@ def _problem(error: AstraError | None) -> Problem:
 
 def _in_words(problem: Problem) -> str:
     """Return a problem as one sentence; a table has no room for more."""
-    faults = "; ".join(f"{fault.pointer[1:].replace('/', ' ')} {fault.detail}" for fault in problem.errors)
-    return faults or problem.detail or ""
+    faults = "; ".join(f"{fault.pointer[1:]} {fault.detail}".strip() for fault in problem.errors)
+    return _PLACE.sub(lambda found: f"tag {int(found[1]) + 1}", faults) or problem.detail

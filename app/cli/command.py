@@ -24,9 +24,9 @@ Settings come from the settings folder and from ASTRA_SECTION__KEY variables; op
 IMPORT_EXIT_CODES = """\
 exit codes:
   0  every row has its link
-  1  the store or the service is not there, or the import failed as a whole, or was cancelled
+  1  the store or the service is not there, the import failed as a whole or was cancelled, or its report was not written
   2  the settings, the command line or the file cannot be used
-  3  done, and some rows failed: --report FILE keeps the report
+  3  done, and some rows failed: --report FILE says why, later too: --resume ID --report FILE
   4  paused: --resume ID lets it go on"""
 
 
@@ -94,8 +94,10 @@ def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("file", nargs="?", metavar="FILE", help="the file; .csv, .tsv, .ndjson or .jsonl")
     command.add_argument("--server", metavar="URL", help="the service to send it to, such as https://exa.mp")
     command.add_argument("--format", choices=("csv", "ndjson"), help="instead of what the file's name says")
-    command.add_argument("--report", metavar="FILE", help="where to keep what became of each row")
-    command.add_argument("--resume", metavar="ID", help="go on with a paused import instead")
+    command.add_argument("--report", metavar="FILE", help="where to write what became of each row")
+    command.add_argument(
+        "--resume", metavar="ID", help="go on with a paused import instead; of one that is over, write the --report"
+    )
 
 
 def _settings(command: argparse.ArgumentParser) -> None:

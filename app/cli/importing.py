@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.api import REPORT_HEAD, view_of
+from app.cli.files import Unusable, check_report, check_source
 from app.cli.progress import ProgressShown
 from app.cli.remote import Refused, Remote, Unreachable
 from app.imports import Format, ImportState, InvalidImport, NoRoom, Pause, Resume, TooLarge, UnknownImport
@@ -42,14 +43,20 @@ _LOOK = 0.25
 _OVER = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED, ImportState.PAUSED)
 
 
-class Unusable(Exception):  # noqa: N818 - says what it is
-    """What the command line asks for cannot be done; the text is one line."""
+class ReportLost(Exception):  # noqa: N818 - says what it is
+    """All is done but the report, which could not be kept; the text says why."""
+
+    def __init__(self, view: ImportView, reason: Exception) -> None:
+        self.view = view
+        super().__init__(str(reason))
 
 
 def import_file(options: argparse.Namespace) -> int:
     """Import, and return the exit code."""
     try:
         kind = _kind(options)
+        if options.report is not None:
+            check_report(options.report, source=None if options.resume else options.file)
         if options.server is not None:
             view = _through(options, kind)
         else:
@@ -61,13 +68,20 @@ def import_file(options: argparse.Namespace) -> int:
     except (Unusable, InvalidImport, TooLarge, UnknownImport, NotAllowed) as error:
         _say(error.detail if isinstance(error, InvalidImport) else str(error))
         return 2
+    except ReportLost as lost:
+        _verdict(lost.view)
+        _say(f"{options.report}: the report was not written: {lost}; {_report_again(options, lost.view)}")
+        return 1
     except Refused as error:
         _say(str(error))
         return 1 if error.status >= 500 else 2
     except (AstraError, Unreachable, OSError) as error:
         _say("the disk has no room for a copy of the file" if isinstance(error, NoRoom) else str(error))
         return 1
-    return _verdict(view)
+    code = _verdict(view)
+    if view.failed:
+        print("astra: the reasons are in", options.report or f"the report; {_report_again(options, view)}")
+    return code
 
 
 def _kind(options: argparse.Namespace) -> Format:
@@ -75,12 +89,22 @@ def _kind(options: argparse.Namespace) -> Format:
         return Format.CSV  # the import knows its own
     if options.file is None:
         raise Unusable("name a file, or an import with --resume ID")
+    check_source(options.file)
     if options.format is not None:
         return Format(options.format)
     suffix = Path(options.file).suffix.lower()
     if suffix not in _KINDS:
         raise Unusable(f"{options.file}: say what it is with --format csv or --format ndjson")
     return _KINDS[suffix]
+
+
+def _report_again(options: argparse.Namespace, view: ImportView) -> str:
+    """Say how to get the report of an import."""
+    again = f"get it with --resume {view.id} --report FILE"
+    if options.server is None:
+        return again
+    server = options.server.rstrip("/")
+    return f"{again} --server {server}, or from {server}{view.report}"
 
 
 def _verdict(view: ImportView) -> int:
@@ -94,7 +118,7 @@ def _verdict(view: ImportView) -> int:
             print(f"astra: import {view.id} is paused: {made}; go on with --resume {view.id}")
             return 4
         case _:
-            print(f"astra: import {view.id} is {view.state}: {view.reason or made}")
+            print(f"astra: import {view.id} is {view.state}: {f'{view.reason} ({made})' if view.reason else made}")
             return 1
 
 
@@ -114,12 +138,16 @@ async def _directly(options: argparse.Namespace, kind: Format, settings: Setting
             carrying.cancel()
             await asyncio.wait((carrying,))
             await lease.close()
+        view = view_of(snapshot)
         if options.report is not None:
-            with open(options.report, "wb") as file:  # noqa: ASYNC230 - nothing else runs here
-                file.write(REPORT_HEAD if snapshot.about.report is Format.CSV else b"")
-                async for part in importer.imports.report(snapshot):
-                    file.write(part)
-        return view_of(snapshot)
+            try:
+                with open(options.report, "wb") as file:  # noqa: ASYNC230 - nothing else runs here
+                    file.write(REPORT_HEAD if snapshot.about.report is Format.CSV else b"")
+                    async for part in importer.imports.report(snapshot):
+                        file.write(part)
+            except (AstraError, OSError) as error:
+                raise ReportLost(view, error) from error
+        return view
 
 
 async def _begun(
@@ -186,7 +214,11 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
     finally:
         shown.end()
     if options.report is not None:
-        remote.report(view.id, Path(options.report))
+        try:
+            with open(options.report, "wb") as file:
+                file.writelines(remote.report(view.id))
+        except (Refused, Unreachable, OSError) as error:
+            raise ReportLost(view, error) from error
     return view
 
 

@@ -9,11 +9,14 @@ if TYPE_CHECKING:
 
     from app.api.models import ImportView
 
-__all__ = ["ProgressShown", "line_of"]
+__all__ = ["ProgressShown", "line_of", "size_of"]
 
 _WIDTH = 30
 _EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
+
+_MEGABYTES = 100_000
+"""Bytes from which on they are megabytes."""
 
 
 class ProgressShown:
@@ -29,7 +32,7 @@ class ProgressShown:
 
     def sending(self, sent: int, size: int) -> None:
         """So many bytes of the file were sent."""
-        self._write("sending", f"{_bar(sent, size)}  sending, {sent / 1e6:,.1f} of {size / 1e6:,.1f} MB")
+        self._write("sending", f"{_bar(sent, size)}  sending, {size_of(sent)} of {size_of(size)}")
 
     def show(self, view: ImportView) -> None:
         """Show it as it is now."""
@@ -50,6 +53,13 @@ class ProgressShown:
         if state != self._state or now >= self._next:
             print(f"astra: {text}", file=self._stream, flush=True)
             self._state, self._next = state, now + _EVERY
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    if count < 1_000:
+        return f"{count} bytes"
+    return f"{count / 1e3:,.1f} KB" if count < _MEGABYTES else f"{count / 1e6:,.1f} MB"
 
 
 def line_of(view: ImportView) -> str:

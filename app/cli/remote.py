@@ -22,6 +22,7 @@ _MEDIA = {Format.CSV: "text/csv", Format.NDJSON: "application/x-ndjson"}
 _CHUNK = 256 * 1024
 _TIMEOUT = 30.0
 _OK = 300
+_UNKNOWN = 404
 
 
 class Unreachable(Exception):  # noqa: N818 - says what it is
@@ -62,22 +63,27 @@ class Remote:
 
     def read(self, key: str) -> ImportView:
         """Look at an import."""
-        with self._call("GET", f"/v1/imports/{quote(key)}") as response:
+        with self._call("GET", f"/v1/imports/{quote(key, safe='')}") as response:
             return _view(response)
 
     def resume(self, key: str) -> ImportView:
         """Let an import go on, if it is paused."""
-        view = self.read(key)
+        try:
+            view = self.read(key)
+        except Refused as error:
+            if error.status == _UNKNOWN:
+                raise Refused(_UNKNOWN, f"no import has the id {key!r} at {self._url}: {error}") from error
+            raise
         if view.state is not ImportState.PAUSED:
             return view
-        with self._call("POST", f"/v1/imports/{quote(key)}/resume") as response:
+        with self._call("POST", f"/v1/imports/{quote(key, safe='')}/resume") as response:
             return _view(response)
 
-    def report(self, key: str, file: Path) -> None:
-        """Keep the report of an import."""
-        with self._call("GET", f"/v1/imports/{quote(key)}/report") as response, file.open("wb") as target:
+    def report(self, key: str) -> Iterator[bytes]:
+        """Yield the report of an import."""
+        with self._call("GET", f"/v1/imports/{quote(key, safe='')}/report") as response:
             while chunk := response.read(_CHUNK):
-                target.write(chunk)
+                yield chunk
 
     @contextlib.contextmanager
     def _call(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["work"]
 
+_WAITS = "waiting: another process holds the lease on the imports, such as a service with imports.worker on"
+
 
 def work(options: argparse.Namespace) -> int:
     """Work until told to stop, and return the exit code."""
@@ -30,7 +32,7 @@ def work(options: argparse.Namespace) -> int:
         return 2
     logs = install_logs(settings.log)
     try:
-        asyncio.run(work_alone(settings))
+        asyncio.run(work_alone(settings, waiting=lambda: _say(_WAITS)))
     except (AstraError, OSError) as error:
         _say(f"the worker ends: {error}")
         return 1

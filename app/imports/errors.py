@@ -56,4 +56,4 @@ class UnknownImport(AstraError):  # noqa: N818 - says what it is
 
     def __init__(self, key: str) -> None:
         self.key = key
-        super().__init__(key)
+        super().__init__(f"no import has the id {key!r}")

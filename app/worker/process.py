@@ -44,6 +44,8 @@ _NICE = 10
 """Whoever answers requests comes first."""
 _CHECKPOINT = 4
 """Slices between two checkpoints, which are done while the next slice is prepared."""
+_ASKED = 1.0
+"""Seconds after which a lease that nobody had is held here."""
 _EXIT = 5.0
 """Seconds after which a process that should end does."""
 
@@ -107,17 +109,22 @@ async def run_worker(settings: Settings) -> None:
     await _until_told(work())
 
 
-async def work_alone(settings: Settings) -> None:
-    """Carry out imports for ever, whenever the lease is held here; for `astra worker`, which nobody started."""
+async def work_alone(settings: Settings, *, waiting: Callable[[], object]) -> None:
+    """Carry out imports for ever, whenever the lease is held here; for `astra worker`, which nobody started.
+
+    `waiting` is called, once, when another process has the lease at the beginning.
+    """
 
     async def work() -> None:
         clock = SystemClock()
         lease = ImportLease(Path(settings.imports.folder), clock=clock)
         async with importing(settings, clock=clock) as importer:
             await lease.open()
+            looking = asyncio.create_task(_look(lease, clock, waiting))
             try:
                 await lease.leadership.run(lambda tenure: keep_working(importer, clock=clock))
             finally:
+                looking.cancel()
                 await lease.close()
 
     await _until_told(work())
@@ -145,6 +152,12 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
         if lifeline is not None:
             lifeline.close()
         deadline.cancel()
+
+
+async def _look(lease: ImportLease, clock: Clock, waiting: Callable[[], object]) -> None:
+    await clock.sleep(_ASKED)
+    if not lease.leadership.held:
+        waiting()
 
 
 async def _publish(metrics: Metrics, clock: Clock, interval: float) -> None:

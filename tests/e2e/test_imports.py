@@ -312,6 +312,39 @@ def test_the_command_line_imports_alone_and_beside_a_service(launch: Launcher, t
         else:
             assert len(run.stderr.splitlines()) == 1
     assert json.loads(server.get("/v1/links?limit=200")[1])["next_cursor"] is not None
+    report = tmp_path / "later"
+    key = json.loads(server.get("/v1/imports?limit=2")[1])["items"][1]["id"]
+    later = launch.start("-m", "app", "import", "--resume", key, "--report", str(report), *through)
+    assert later.code() == 3
+    assert len(report.read_text().splitlines()) == 300
+    lost = launch.start("-m", "app", "import", "--resume", key, "--report", "/dev/full", *through)
+    assert lost.code() == 1
+    assert "is done" in lost.stdout
+    assert f"{through[1]}/v1/imports/{key}/report" in lost.stderr
+    unknown = launch.start("-m", "app", "import", "--resume", "nope", *through)
+    assert unknown.code() == 2
+    assert "no import has the id 'nope'" in unknown.stderr
+
+
+def test_a_worker_of_ones_own_says_that_it_waits_for_the_lease(launch: Launcher, tmp_path: Path) -> None:
+    """Beside a service that carries imports out, one line; alone, none."""
+    where = {"ASTRA_STORE__URL": f"sqlite:{tmp_path}/own.db", "ASTRA_IMPORTS__FOLDER": f"{tmp_path}/own"}
+    server = launch.serve(env=where).ready()
+    service = Service(server)
+    service.ends(service.json("POST", "/v1/imports", rows_of(10))["id"])
+    beside = launch.start("-m", "app", "worker", env=where)
+    beside.until("waiting", lambda: "another process holds the lease" in beside.stderr)
+    time.sleep(1.5)
+    assert beside.stderr.count("waiting") == 1
+    server.signal(signal.SIGTERM)
+    server.code()
+    beside.signal(signal.SIGTERM)
+    assert beside.code() == 0
+    alone = launch.start("-m", "app", "worker", env=where)
+    time.sleep(4.0)
+    alone.signal(signal.SIGTERM)
+    assert alone.code() == 0
+    assert "waiting" not in alone.stderr
 
 
 def test_an_interrupted_command_pauses_its_import_and_resumes_it(launch: Launcher, tmp_path: Path) -> None:

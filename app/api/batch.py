@@ -61,6 +61,8 @@ async def read_batch(body: bytes, *, most: int, max_url: int) -> Sequence[msgspe
     Raises `RequestRefused`: 400 when it is not JSON; 422 when it is no batch, has more than `most` links, or one that
     is longer than any valid one, whose URL has `max_url` characters.
     """
+    if body[:WINDOW].lstrip(b" \t\n\r")[:1] == b"[":
+        raise _refused("", 'must be an object that holds the list, {"links": […]}, not the list alone')
     if is_quick(body):
         links: Sequence[msgspec.Raw] = decode(_BATCH, body).links
     else:
@@ -122,7 +124,7 @@ class Cutter:
         self._at += 1
         self._work += size
         if last and not place and not piece.strip(b" \t\n\r"):
-            raise _refused("/links", "expected `array` of length >= 1")
+            raise _refused("/links", "must hold at least one link")
         self._links.append(decode(_VALUE, piece))
 
     def _take_bracket(self) -> None:

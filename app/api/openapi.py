@@ -74,7 +74,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _problems(operation: Operation) -> list[int]:
-    return sorted({*operation.problems, *_EDGE} - set(operation.answers))
+    query = () if operation.any_query else (422,)
+    return sorted({*operation.problems, *query, *_EDGE} - set(operation.answers))
 
 
 def _answer(operation: Operation, status: int) -> dict[str, Any]:

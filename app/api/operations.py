@@ -98,6 +98,7 @@ _REDIRECT = Operation(
     answers=dict.fromkeys(REDIRECT_STATUSES),
     headers=dict.fromkeys(REDIRECT_STATUSES, _TARGET),
     parameters=(_CODE,),
+    any_query=True,
     problems=(404, 410, 503),
 )
 
@@ -235,6 +236,7 @@ def operations(
             name="health",
             summary="Whether the process answers.",
             answers={200: Health},
+            any_query=True,
         ),
         Operation(
             method="GET",
@@ -243,6 +245,7 @@ def operations(
             name="readiness",
             summary="Whether traffic should come here, and the state of each dependency.",
             answers={200: Readiness, 503: Readiness},
+            any_query=True,
             admin=True,
         ),
         Operation(
@@ -253,6 +256,7 @@ def operations(
             summary="The figures of the whole service, in Prometheus' text format, or OpenMetrics when asked.",
             answers={200: str},
             produces=("text/plain", "application/openmetrics-text"),
+            any_query=True,
             admin=True,
             problems=(401,),
         ),

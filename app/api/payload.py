@@ -22,6 +22,20 @@ __all__ = ["BodyLimits", "decode", "read_json"]
 
 T = TypeVar("T")
 
+_TIME = "an RFC 3339 time with an offset, such as 2030-12-31T23:59:59Z"
+_KINDS = {
+    "int": "a whole number",
+    "float": "a decimal number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "datetime": _TIME,
+    "null": "null",
+}
+"""The types of JSON by the names that msgspec gives them, in words."""
+_OTHER_KIND = re.compile(r"Expected `([a-z| ]+)`, got `([a-z]+)`")
+_OUT_OF_BOUNDS = re.compile(r"Expected `(int|str|array)` (?:of length )?([<>])= (\d+)")
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _TIMES = frozenset({"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"})
 _MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
@@ -95,7 +109,9 @@ def validation_problem(error: msgspec.ValidationError) -> Problem:
         known = "unknown" in detail
         detail = "is not a member of this object; leave it out" if known else "is missing; it is required"
     elif detail in _TIMES:
-        detail = "must be an RFC 3339 time with an offset, such as 2030-12-31T23:59:59Z"
+        detail = f"must be {_TIME}"
+    else:
+        detail = _in_words(detail, pointer.rpartition("/")[2])
     return Problem(
         status=422,
         type="urn:astra:problem:invalid-link",
@@ -103,6 +119,19 @@ def validation_problem(error: msgspec.ValidationError) -> Problem:
         detail="One member is invalid: see errors.",
         errors=(FieldError(pointer, detail[:1].lower() + detail[1:]),),
     )
+
+
+def _in_words(detail: str, name: str) -> str:
+    """Say of the member `name` what msgspec says in the names of types; what is not known stays as it is."""
+    if (other := _OTHER_KIND.fullmatch(detail)) is not None:
+        wanted = " or ".join(_KINDS.get(kind, kind) for kind in other[1].split(" | "))
+        return f"must be {wanted}, not {_KINDS.get(other[2], other[2])}"
+    if (bound := _OUT_OF_BOUNDS.fullmatch(detail)) is not None:
+        kind, least, number = bound[1], "at least" if bound[2] == ">" else "at most", bound[3]
+        if kind == "array":  # lists are named in the plural
+            return f"must hold {least} {'one ' + name.removesuffix('s') if number == '1' else f'{number} {name}'}"
+        return f"must be {least} {number}{' characters long' if kind == 'str' else ''}"
+    return "must be a number of an ordinary size" if detail == "Number out of range" else detail
 
 
 def _escape(part: Any) -> str:

@@ -78,7 +78,11 @@ def _invalid_url(error: InvalidUrl) -> Problem:
 
 
 def _unknown(error: UnknownLink) -> Problem:
-    return Problem(status=404, type=_URN + "unknown-link", title="Unknown link", detail="No link has this code.")
+    detail = "No link has this code."
+    if error.deleted:
+        path = f"/v1/links/{error.code}"
+        detail = f"This link was deleted. POST {path}/restore takes that back; GET {path}/history tells of it."
+    return Problem(status=404, type=_URN + "unknown-link", title="Unknown link", detail=detail)
 
 
 def _taken(error: CodeTaken) -> Problem:
@@ -92,8 +96,12 @@ def _reserved(error: ReservedCode) -> Problem:
 
 
 def _version(error: VersionMismatch) -> Problem:
-    detail = f"If-Match names another version; the link stands at version {error.version}. Read it again, then repeat."
-    etag = (b"etag", b'"%d"' % error.version)
+    tag = f'"{error.version}"'
+    detail = (
+        f"If-Match does not name the version that the link stands at, {tag}. Read the link again, then repeat with its "
+        "ETag as it is: in quotes, without W/ before it."
+    )
+    etag = (b"etag", tag.encode())
     return Problem(status=412, type=_URN + "version-mismatch", title="Version mismatch", detail=detail, headers=(etag,))
 
 

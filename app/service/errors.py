@@ -16,10 +16,11 @@ __all__ = [
 
 
 class UnknownLink(AstraError):  # noqa: N818 - says what it is
-    """No link has this code, or it was deleted."""
+    """No link has this code, or it was deleted: then it can be restored."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, *, deleted: bool = False) -> None:
         self.code = code
+        self.deleted = deleted
         super().__init__(f"no link has the code {code!r}")
 
 

@@ -165,7 +165,7 @@ class LinkManager:
         # A path may hold anything, NUL included, which no store takes as a key.
         stored = None if check_code(code) else await self._links.get(code)
         if stored is None or (stored.link.base is BaseState.DELETED and not deleted):
-            raise UnknownLink(code)
+            raise UnknownLink(code, deleted=stored is not None)
         return stored
 
     async def _send(
@@ -185,7 +185,7 @@ class LinkManager:
         decision = result.decision
         if decision is not None and not decision.accepted:
             if decision.source is LinkState.DELETED:
-                raise UnknownLink(code)
+                raise UnknownLink(code, deleted=True)
             raise NotAllowed(code, state=decision.source, reason=decision.reason)
         return result
 

@@ -103,8 +103,10 @@ async def test_if_match_refuses_another_version(service: Served, call: str, tags
     """412 with the ETag that the link stands at; a weak tag matches nothing (RFC 9110, 13.1.1)."""
     link = await service.create(code="abc")
     response = await change(service, call, {"if-match": tags})
-    problem_in(response, 412, "version-mismatch")
+    problem = problem_in(response, 412, "version-mismatch")
     assert response.headers["etag"] == '"1"'
+    assert 'stands at, "1".' in problem["detail"]
+    assert "in quotes, without W/" in problem["detail"]
     assert await service.read("abc") == link
 
 
@@ -166,7 +168,8 @@ async def test_a_deleted_link_is_gone(service: Served) -> None:
         ("POST", "/v1/links/abc/disable"),
         ("POST", "/v1/links/abc/enable"),
     ):
-        problem_in(await service.http.request(method, path, json={}), 404, "unknown-link")
+        problem = problem_in(await service.http.request(method, path, json={}), 404, "unknown-link")
+        assert problem["detail"].startswith("This link was deleted. POST /v1/links/abc/restore takes that back;")
     assert (await service.http.get("/v1/links")).json()["items"] == []
     (item,) = (await service.http.get("/v1/links?state=deleted")).json()["items"]
     assert (item["code"], item["state"]) == ("abc", "deleted")
@@ -175,7 +178,8 @@ async def test_a_deleted_link_is_gone(service: Served) -> None:
 @pytest.mark.parametrize("code", ["nothere", "ab", "x" * 65, "a%00bc", "%F0%9F%98%80abc", "a.b.c", "batch"])
 async def test_an_unknown_code_is_404(service: Served, code: str) -> None:
     """Whatever stands in the path, a link that is not there answers 404."""
-    problem_in(await service.http.get(f"/v1/links/{code}"), 404, "unknown-link")
+    problem = problem_in(await service.http.get(f"/v1/links/{code}"), 404, "unknown-link")
+    assert problem["detail"] == "No link has this code."
     problem_in(await service.http.patch(f"/v1/links/{code}", json={}), 404, "unknown-link")
     problem_in(await service.http.post(f"/v1/links/{code}/enable"), 404, "unknown-link")
 

@@ -166,3 +166,36 @@ async def test_health_and_readiness(service: Served) -> None:
     assert set(ready.json()["dependencies"]) == {"store", "changes", "cache", "clicks"}
     assert all(state["ok"] for state in ready.json()["dependencies"].values())
     assert {health.headers["cache-control"], ready.headers["cache-control"]} == {"no-store"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        ("GET", "/v1/links?limt=5", "limt: unknown query parameter; perhaps limit is meant."),
+        ("HEAD", "/v1/links?limt=5", None),
+        ("GET", "/v1/links?limit=5&page=2", "page: unknown query parameter; known: limit, cursor, tag, state, q."),
+        ("GET", "/v1/links?q", None),
+        ("GET", "/v1/links/abc/history?cursor=5", "cursor: unknown query parameter; known: after, limit."),
+        ("GET", "/v1/links/abc?x", "x: unknown query parameter; leave it out."),
+        ("DELETE", "/v1/links/abc?x=1", "x: unknown query parameter; leave it out."),
+        ("POST", "/v1/links?x=1", "x: unknown query parameter; leave it out."),
+        ("GET", "/v1/links?a%00%0Ab=1", "'a\\x00\\nb': unknown query parameter; known: limit, cursor, tag, state, q."),
+    ],
+)
+async def test_an_unknown_query_parameter_is_refused(
+    service: Served, method: str, path: str, detail: str | None
+) -> None:
+    """422 names it and what it may have been meant to be, and nothing is done."""
+    link = await service.create(code="abc")
+    response = await service.http.request(method, path, json={"url": "https://b.example"} if method == "POST" else None)
+    assert response.status_code == 422
+    if detail is not None:
+        assert problem_in(response, 422)["detail"] == detail
+    assert (await service.http.get("/v1/links")).json()["items"] == [link]
+
+
+@pytest.mark.parametrize("path", ["/healthz?probe=1", "/readyz?t=5", "/metrics?name=x", "/abc?utm_source=mail"])
+async def test_what_machines_and_visitors_ask_may_have_any_query(service: Served, path: str) -> None:
+    """Probes, scrapes and visits carry parameters of their own."""
+    await service.create(code="abc")
+    assert (await service.http.get(path)).status_code in {200, 302}

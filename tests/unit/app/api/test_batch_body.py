@@ -120,3 +120,13 @@ async def test_links_beyond_the_bound_are_not_looked_at() -> None:
     assert not is_quick(body)
     with pytest.raises(RequestRefused, match="at most 5 links"):
         await read_batch(body, most=5, max_url=64)
+
+
+@pytest.mark.parametrize("body", [b"[]", b' [{"url":"https://a.example"}]', b"[1," + b"1," * 20_000 + b"1]"])
+async def test_a_bare_list_is_told_where_it_belongs(body: bytes) -> None:
+    """The refusal shows the object that a batch is, whether the body is quick to decode or cut."""
+    with pytest.raises(RequestRefused) as caught:
+        await read_batch(body, most=1_000, max_url=8_192)
+    (error,) = caught.value.problem.errors
+    assert (caught.value.problem.status, error.pointer) == (422, "")
+    assert error.detail == 'must be an object that holds the list, {"links": […]}, not the list alone'

@@ -53,9 +53,14 @@ def serve(options: argparse.Namespace) -> int:
     try:
         settings = load_settings(environ).settings
         from app.main import check_store  # it imports every adapter: wrong settings are said without that
+        from app.main.telemetry import install_logs
 
         plan = decide(settings, environ)
-        asyncio.run(check_store(settings))
+        logs = install_logs(settings.log)  # what the store has to say, such as that it is new, in the workers' form
+        try:
+            asyncio.run(check_store(settings))
+        finally:
+            logs.uninstall()
         listener = listen(plan.host, plan.port, backlog=plan.backlog)
         asyncio.run(supervise(plan, listener, environ))
     except ConfigError as error:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["settings"]
 
+_WIDEST = 40
+"""Characters that a column of values takes at most; a longer value moves only its own line."""
+
 
 def settings(options: argparse.Namespace) -> int:
     """Run one of the commands; the exit code is 2 when settings cannot be used."""
@@ -56,7 +59,7 @@ def _print(loaded: Loaded[Settings], *, as_json: bool) -> None:
         return
     print(f"# environment {loaded.environment}, checksum {loaded.checksum}")
     key, value = (max(len(getattr(row, name)) for row in rows) for name in ("key", "value"))
-    value = min(value, 40)
+    value = min(value, _WIDEST)
     for row in rows:
         print(f"{row.key:<{key}}  {row.value:<{value}}  # {row.origin}")
 
@@ -90,9 +93,11 @@ def diff(options: argparse.Namespace) -> None:
     if not found:
         print(f"{options.old} and {options.new} do not differ")
         return
-    key = max(len(row.key) for row in found)
-    for row in found:
-        print(f"{row.key:<{key}}  {row.old} -> {row.new}  # {'hot' if row.hot else 'restart'}")
+    rows = [("key", options.old, options.new, "effect")]
+    rows += [(row.key, row.old, row.new, "hot" if row.hot else "restart") for row in found]
+    widths = [min(max(len(row[column]) for row in rows), _WIDEST) for column in range(3)]
+    for row in rows:
+        print("  ".join((*(f"{text:<{width}}" for text, width in zip(row, widths, strict=False)), row[3])))
 
 
 def _each(*environments: str) -> list[Loaded[Any]]:

@@ -40,9 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry", "compose_telemetry", "install_logs"]
 
 
+_OWN = ("app", "astra", "astra_core")
+"""The loggers that `log.level: debug` is about."""
+
+
 def install_logs(settings: Log) -> Logs:
     """Take over the logging of this process: ours, and the server's."""
-    logs = Logs(level=settings.level, format=settings.format, queue=settings.queue)
+    logs = Logs(level=settings.level, format=settings.format, queue=settings.queue, own=_OWN)
     logs.install()
     return logs
 

@@ -27,6 +27,8 @@ Path = tuple[str, ...]
 DEFAULT = "default"
 _MEASURES = frozenset({"duration", "size", "integer", "number"})
 """Kinds of keys whose values may stand in a message whatever they are."""
+_NEARLY = 0.8
+"""How alike a whole name must be to be suggested (`difflib`): a slip or two, no other word."""
 
 
 def _nowhere(name: str) -> str:
@@ -240,21 +242,34 @@ def _check(section: Section, above: str, environment: str) -> Iterator[Problem]:
 
 
 def _suggest(path: Path, keys: Collection[Path], layer: Layer) -> str:
-    """Name the nearest known: a key of that very name elsewhere, else a key or section that is spelled alike."""
+    """Name the nearest known: a key of that very name, a name elsewhere that is nearly its, then one alike beside it.
+
+    Two names in one section share half their letters, so beside it only the last part is compared.
+    """
     names = [".".join(known) for known in keys]
     wanted = ".".join(path).lower().replace("-", "_")
     if wanted in names and len(path) == 1:
         return "write it nested: each section on a line of its own, its keys below it, indented"
     last = wanted.rpartition(".")[2]
     near = [name for name in names if name.rpartition(".")[2] == last][:3]
+    above, beside = _beside(path, keys)
     if not near:
-        groups = {".".join(known[:depth]) for known in keys for depth in range(1, len(known))}
-        near = difflib.get_close_matches(wanted, [*names, *sorted(groups)], n=1)
+        groups = {known[:depth] for known in keys for depth in range(1, len(known))}
+        far = sorted(".".join(one) for one in {*keys, *groups} if one[: len(above)] != above[: len(one)] or not above)
+        near = difflib.get_close_matches(wanted, far, n=1, cutoff=_NEARLY)
+    if not near and len(above) == len(path) - 1:
+        near = [".".join((*above, name)) for name in difflib.get_close_matches(last, beside, n=1)]
     if near:
         return f"did you mean {' or '.join(layer.spell(name) for name in near)}?"
-    above = path[:-1]
-    beside = dict.fromkeys(known[len(above)] for known in keys if known[: len(above)] == above)
     return f"remove it; known here: {', '.join(beside)}"
+
+
+def _beside(path: Path, keys: Collection[Path]) -> tuple[Path, list[str]]:
+    """Return the nearest section above `path` that there is, and the names of what it holds."""
+    above = path[:-1]
+    while not (beside := list(dict.fromkeys(known[len(above)] for known in keys if known[: len(above)] == above))):
+        above = above[:-1]
+    return above, beside
 
 
 def _printable(name: str) -> str:

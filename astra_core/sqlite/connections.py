@@ -64,19 +64,32 @@ def connect(path: str, /) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def prepare_file(path: Path) -> None:
+def prepare_file(path: Path) -> bool:
     """Make the folder and an empty file, for their owner only, and make both last through a power cut.
+
+    Returns whether there was none: of several processes that begin at once, one hears so.
 
     SQLite syncs the directory entry of its WAL but not that of the database itself.
     """
     try:
         missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        made = _make(path)
         for folder in {path.parent, *(made.parent for made in missing)}:
             _sync_folder(folder)
     except OSError as error:
         raise StoreUnavailable(f"{path}: the file cannot be opened ({error.strerror})") from error
+    return made
+
+
+def _make(path: Path) -> bool:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        os.close(os.open(path, flags | os.O_EXCL, 0o600))
+    except FileExistsError:
+        os.close(os.open(path, flags, 0o600))
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -70,6 +70,8 @@ class Database:
         self._readers: Readers | None = None
         self._watch: sqlite3.Connection | None = None
         self._fallback = 0
+        self.is_new = False
+        """Whether the last `open` made the file."""
 
     @property
     def limits(self) -> Limits:
@@ -102,6 +104,7 @@ class Database:
         Raises `StoreUnavailable` or `StorageError` whose one sentence names the file.
         """
         if self._writer is not None:
+            self.is_new = False
             return
         writing, reading = self._pools
         opening = asyncio.ensure_future(writing.run(self._open))
@@ -159,7 +162,7 @@ class Database:
             return self._fallback
 
     def _open(self) -> tuple[GroupCommit, sqlite3.Connection]:
-        prepare_file(self.path)
+        self.is_new = prepare_file(self.path)
         end = self._monotonic() + self._limits.deadline
         group: GroupCommit | None = None
 

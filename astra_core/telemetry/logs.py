@@ -17,7 +17,7 @@ from astra_core.telemetry.log_queue import LogQueue
 from astra_core.telemetry.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astra_core.clock import Clock
     from astra_core.telemetry.log_queue import LineFormat
@@ -37,8 +37,10 @@ class Logs:
     """Takes over logging from `install` to `uninstall`; lines are written by a thread, from a queue of `queue` lines.
 
     `level` is one of debug, info, warning, error; `format` is json, pretty, or auto: pretty on a terminal. `stream` is
-    `sys.stderr` of the moment of `install` if None. Install it in the process that logs: a thread does not survive a
-    fork. `lines` counts by level what was logged, `dropped` what was not written, `failed` the writes that failed.
+    `sys.stderr` of the moment of `install` if None. With `own`, names of loggers, debug is theirs alone and all others
+    are heard from info on: libraries tell at debug what only their authors read. Install it in the process that logs: a
+    thread does not survive a fork. `lines` counts by level what was logged, `dropped` what was not written, `failed`
+    the writes that failed.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Logs:
         level: str = "info",
         format: str = "auto",  # noqa: A002 - the name of the setting
         queue: int = 10_000,
+        own: Sequence[str] = (),
         stream: TextIO | None = None,
         clock: Clock | None = None,
         redactor: Redactor | None = None,
@@ -56,6 +59,7 @@ class Logs:
         self._level = _one_of(level, LEVELS)
         self._format = _one_of(format, FORMATS)
         self._bound = queue
+        self._own = tuple(own)
         self._stream = stream
         self._clock = clock or SystemClock()
         self._redactor = redactor or Redactor()
@@ -89,7 +93,10 @@ class Logs:
         self._queue = LogQueue(stream, bound=self._bound, format=self._made(stream), note=self._note)
         self._queue.start()
         self._handler = _Handler(self._queue, self.lines, self._clock)
-        self._take("", [self._handler], self._level.upper(), [])
+        self._take("", [self._handler], None, [])
+        for name in self._own:
+            self._before.append(_Before.of(logging.getLogger(name)))
+        self._set_level()
         for name in SERVERS:
             self._take(name, [], None, [_Diverted(self._handler)])  # with the level that the server was told
         for name in ACCESS:  # uvicorn asks for handlers and skips the work; hypercorn adds its own later, past which
@@ -118,11 +125,17 @@ class Logs:
         if level is not None:
             self._level = _one_of(level, LEVELS)
             if self._handler is not None:
-                logging.getLogger().setLevel(self._level.upper())
+                self._set_level()
         if format is not None:
             self._format = _one_of(format, FORMATS)
             if self._queue is not None:
                 self._queue.format = self._made(self._stream or sys.stderr)
+
+    def _set_level(self) -> None:
+        quiet = self._own and self._level == "debug"
+        logging.getLogger().setLevel("INFO" if quiet else self._level.upper())
+        for name in self._own:
+            logging.getLogger(name).setLevel(self._level.upper())
 
     def close(self, timeout: float = 0.5) -> bool:
         """Write what waits, for at most `timeout` seconds; return whether all was written.

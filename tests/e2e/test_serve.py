@@ -84,6 +84,20 @@ def test_serve_says_where_it_serves_and_ends_with_0_after_sigint(launch: Launche
     assert lines(process) == []
 
 
+def test_a_new_store_is_told_and_libraries_keep_their_debug_lines(launch: Launcher, tmp_path: Path) -> None:
+    """The first start says in one line where it made the file, the next one nothing; debug is for our own lines."""
+    file = tmp_path / "astra.db"
+    told = []
+    for _ in range(2):
+        process = launch.serve(env={"ASTRA_STORE__URL": f"sqlite:{file}", "ASTRA_LOG__LEVEL": "debug"}).ready()
+        process.signal(signal.SIGTERM)
+        assert process.code() == 0
+        told.append([json.loads(line)["message"] for line in process.stderr.splitlines()])
+    assert [sum("new store" in message for message in messages) for messages in told] == [1, 0]
+    assert f"made a new store at {file}" in told[0]
+    assert not any("selector" in message for messages in told for message in messages)
+
+
 def test_a_request_that_is_refused_early_does_not_end_its_connection(launch: Launcher) -> None:
     """HTTP/2: what still comes of its body is let pass, and other requests of the connection are answered."""
     process = launch.serve("--http2").ready()

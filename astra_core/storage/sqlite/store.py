@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from astra_core.storage.writes import Write
 
 __all__ = ["SqliteStore"]
+
+_log = logging.getLogger("astra.storage")
 
 _TRIMMED = 10_000
 """The most changes that one trim drops."""
@@ -107,8 +110,10 @@ class SqliteStore:
         await self.close()
 
     async def open(self) -> None:
-        """See `Database.open`."""
+        """See `Database.open`. A file that it made is told in one line: at another path than meant, all seems lost."""
         await self.database.open()
+        if self.database.is_new:
+            _log.info("made a new store at %s", self.database.path.absolute())
 
     async def close(self) -> None:
         """See `Database.close`."""

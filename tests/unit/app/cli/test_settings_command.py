@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,10 +100,15 @@ def test_check_without_files_looks_at_what_would_be_served(folder: Path) -> None
 
 
 def test_diff_tells_what_two_environments_do_not_agree_on() -> None:
-    """Also where one of them needs secrets that are not here; and whether a change of it needs a restart."""
+    """Also where one of them needs secrets that are not here; in columns, and if a change of it needs a restart."""
     done = run("diff", "development", "production")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "server.workers  1 -> 2  # restart" in done.stdout
+    assert done.stdout.splitlines() == [
+        "key             development  production  effect",
+        "server.host     127.0.0.1    0.0.0.0     restart",
+        "server.workers  1            2           restart",
+        "log.level       debug        info        hot",
+    ]
     assert run("diff", "test", "test").stdout == "test and test do not differ\n"
 
 
@@ -118,6 +124,22 @@ def test_diff_names_what_is_wrong_in_either(tmp_path: Path) -> None:
         f"astra: settings: server.prot ({tmp_path}/one.yaml:1)",
         f"astra: settings: log.levle ({tmp_path}/two.yaml:2)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("ASTRA_CLICKS__X", "1", "known here: journal, segment_size,"),
+        ("ASTRA_LINKS__CODE_LENGTH", "7", "known here: base_url, allowed_hosts,"),
+        ("ASTRA_LINKS__PAGE_SISE", "7", "did you mean ASTRA_LINKS__PAGE_SIZE?"),
+    ],
+)
+def test_an_unknown_key_is_told_what_there_is(name: str, value: str, said: str) -> None:
+    """What is spelled nearly so is suggested; else the keys beside it are named, never their section."""
+    variables: dict[str, Any] = {name: value}
+    done = run("check", **variables)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_the_schema_in_the_docs_is_current() -> None:

@@ -249,6 +249,11 @@ def test_every_problem_is_reported_at_once_with_place_and_remedy(tmp_path: Path)
     ("yaml", "said"),
     [
         ("web: {Port: 1}", "did you mean web.port?"),
+        ("web: {x: 1}", "remove it; known here: url, port, patience"),
+        ("web: {pool_length: 1}", "remove it; known here: url, port, patience"),
+        ("web: {pool: {x: 1}}", "remove it; known here: size"),
+        ("wbe: {x: 1}", "did you mean web?"),
+        ("wholly: {different: 1}", "remove it; known here: web"),
         ("web: {size: 1}", "did you mean web.pool.size?"),
         ("port: 1", "did you mean web.port?"),
         ("web.port: 1", "write it nested"),

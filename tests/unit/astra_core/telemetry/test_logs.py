@@ -234,6 +234,24 @@ def test_level_and_format_change_while_it_runs(tmp_path: Path) -> None:
     assert last.endswith("last words")
 
 
+def test_debug_is_for_own_loggers_alone(tmp_path: Path) -> None:
+    """Libraries are heard from info on, at debug too; at other levels, and in the end, nobody is special."""
+    path, library = tmp_path / "log", logging.getLogger("library.part")
+    with installed(path, level="debug", own=("tests",)) as logs:
+        library.debug("unheard")
+        library.info("library")
+        LOG.debug("own")
+        logging.getLogger("uvicorn.error").debug("unheard, of a server")
+        logs.configure(level="warning")
+        LOG.info("unheard")
+        library.warning("library warns")
+        logs.configure(level="debug")
+        LOG.debug("own again")
+        library.debug("unheard again")
+    assert [line["message"] for line in read(path)] == ["library", "own", "library warns", "own again"]
+    assert logging.getLogger("tests").level == logging.NOTSET
+
+
 def test_secrets_are_hidden_everywhere(tmp_path: Path) -> None:
     """In the message, in fields by name, nested ones too, and in an exception with its stack."""
     path = tmp_path / "log"

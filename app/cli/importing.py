@@ -127,8 +127,8 @@ async def _directly(options: argparse.Namespace, kind: Format, settings: Setting
     if settings.store.engine == "memory":
         raise Unusable("store.url is memory:, which ends with this command: set a store, or name a --server")
     clock = SystemClock()
-    lease = ImportLease(Path(settings.imports.folder), clock=clock)
     async with importing(settings, clock=clock) as importer:
+        lease = ImportLease(importer.imports.spool.folder, clock=clock)
         snapshot = await _begun(options, kind, settings, importer.imports)
         await lease.open()
         carrying = asyncio.create_task(lease.leadership.run(lambda tenure: keep_working(importer, clock=clock)))

@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from app.clicks.marks import mark, marked, unmark
@@ -44,9 +45,9 @@ _SYNC_SHARE = 0.75
 class Journal:
     """Clicks that were answered and are not yet counted, on disk before their answer left.
 
-    `segment_size` and `quota` are bytes; the quota is for the folder, all workers together. Counts for metrics:
-    clicks `recorded`, `dropped` for want of room, and `lost` in segments removed over quota; `bytes` that the folder
-    held at the last sync. `quota` and `sync_interval`, in seconds, may be replaced while it runs.
+    `segment_size` and `quota` are bytes; the quota is for the folder, all workers of a store together. Counts for
+    metrics: clicks `recorded`, `dropped` for want of room, and `lost` in segments removed over quota; `bytes` that the
+    folder held at the last sync. `quota` and `sync_interval`, in seconds, may be replaced while it runs.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Journal:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.folder = folder
+        self._older = folder
+        """Where orphans of older versions lie, which do not say whose they are."""
         self.recorded = 0
         self.dropped = 0
         self.lost = 0
@@ -88,8 +91,14 @@ class Journal:
         self.removed: list[str] = []
         """Names of segments that are gone for good, whose positions the store may forget."""
 
-    async def open(self) -> None:
-        """Make the folder and the first segment; with no room on the disk the journal opens all the same, and drops."""
+    async def open(self, own: str = "", *, heir: bool = True) -> None:
+        """Make the folder and the first segment; with no room on the disk the journal opens all the same, and drops.
+
+        `own` names the folder of the store within the one that stores may share: what lies in another's is left alone.
+        An `heir` also takes over what older versions left in the shared one itself.
+        """
+        self.folder = self.folder / own
+        self._older = self._older if heir else self.folder
         await self._in_pool(lambda: self.folder.mkdir(parents=True, exist_ok=True))
         await self.prepare()
         self._roll()
@@ -218,9 +227,13 @@ class Journal:
         return len(adopted)
 
     def _lock_orphans(self) -> None:
-        sweep(self.folder, before=self._now() - _UNBORN_AGE)
-        self.removed += [name for name in marked(self.folder) if name not in self.removed]
-        for path in self.folder.glob("*" + SUFFIX):
+        for folder in {self.folder, self._older}:
+            sweep(folder, before=self._now() - _UNBORN_AGE)
+            self.removed += [name for name in marked(folder) if name not in self.removed]
+            self._lock_orphans_in(folder)
+
+    def _lock_orphans_in(self, folder: Path) -> None:
+        for path in folder.glob("*" + SUFFIX):
             try:
                 segment = Segment.adopt(path)
             except (OSError, ValueError) as error:  # one bad file must not keep the others from being counted
@@ -239,7 +252,7 @@ class Journal:
     def _remove(self, segment: Segment) -> None:
         has_position = segment.applied > HEADER_SIZE or segment.claimed is not None
         if has_position:
-            mark(self.folder, segment.name)
+            mark(segment.path.parent, segment.name)
         segment.remove()
         if has_position:
             self.removed.append(segment.name)
@@ -247,7 +260,8 @@ class Journal:
     async def forgotten(self, names: Sequence[str]) -> None:
         """The store has forgotten the positions of these, the first of `removed`."""
         del self.removed[: len(names)]
-        await self._in_pool(lambda: unmark(self.folder, names))
+        for folder in {self.folder, self._older}:
+            await self._in_pool(partial(unmark, folder, names))
 
     async def sync(self) -> None:
         """Make what was recorded survive a power cut, and see how full the folder is."""

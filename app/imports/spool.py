@@ -43,12 +43,13 @@ class Run(Protocol):
 class Spool:
     """Receives files and keeps them by the id of their import.
 
-    `largest` bytes a file, `quota` bytes in the whole folder, `uploads` files at once, and `patience` seconds for the
-    next bytes may be replaced while it runs.
+    `largest` bytes a file, `quota` bytes in the whole folder of a store, `uploads` files at once, and `patience`
+    seconds for the next bytes may be replaced while it runs.
     """
 
     def __init__(self, folder: Path, *, largest: int, quota: int, uploads: int, patience: float, run: Run) -> None:
         self.folder = folder
+        self._older = folder
         self.largest = largest
         self.quota = quota
         self.uploads = uploads
@@ -58,6 +59,13 @@ class Spool:
 
     def __repr__(self) -> str:
         return f"Spool({str(self.folder)!r}, receiving={self.receiving})"
+
+    def settle(self, own: str) -> None:
+        """Go on in the folder `own` of the store within the one that stores may share, before anything is received.
+
+        Files that older versions left in the shared one are still found: their names are those of this store's imports.
+        """
+        self.folder = self.folder / own
 
     async def receive(
         self, key: str, read: Callable[[], Awaitable[bytes | None]], *, kind: Format, declared: int | None
@@ -126,7 +134,9 @@ class Spool:
 
     def path(self, key: str) -> Path:
         """Where the uploaded file of an import lies."""
-        return self.folder / f"{key}.upload"
+        path = self.folder / f"{key}.upload"
+        older = self._older / path.name
+        return older if older != path and older.exists() else path
 
     def open(self, key: str) -> BinaryIO:
         """Open the uploaded file of an import to read it."""
@@ -150,10 +160,8 @@ class Spool:
         await self._run(self._sweep, now)
 
     def _sweep(self, now: float) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.folder):
-                if entry.name.endswith(_PART) and now - entry.stat().st_mtime > _SWEEP_AGE:
-                    _remove(Path(entry.path))
+        for folder in {self.folder, self._older}:
+            _sweep(folder, now)
 
     def _used(self) -> int:
         used = 0
@@ -186,3 +194,10 @@ def _write(fd: int, data: bytes, sync: bool) -> None:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path, now: float) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            if entry.name.endswith(_PART) and now - entry.stat().st_mtime > _SWEEP_AGE:
+                _remove(Path(entry.path))

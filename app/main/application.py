@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.links import Follower, Resolver
     from app.main.background import Background
     from app.main.embedding import ImportService
+    from app.main.folders import StoreFolders
     from app.main.leading import Leader
     from app.main.live import Live
     from app.main.reloading import Reloading
@@ -54,6 +55,7 @@ class Application:
         settings: Settings,
         store: StoreEngine,
         codes: CodeFactory,
+        folders: StoreFolders,
         resolver: Resolver,
         follower: Follower,
         journal: Journal,
@@ -75,6 +77,7 @@ class Application:
         self._settings = settings
         self._store = store
         self._codes = codes
+        self._folders = folders
         self._resolver = resolver
         self._follower = follower
         self._journal = journal
@@ -125,8 +128,9 @@ class Application:
         """Open the store and the journal, then start what runs beside the requests. Raises `AstraError`, `OSError`."""
         await self._store.open()
         await self._codes.open()
+        await self._folders.open(self._store)
         await self._follower.open()
-        await self._journal.open()
+        await self._journal.open(self._folders.name, heir=self._folders.lasting)
         spawn = self._background.spawn
         spawn(self._follower.run())
         spawn(self._journal.keep())
@@ -134,8 +138,8 @@ class Application:
         spawn(self._leader.run())
         spawn(self._purge())
         spawn(self._trim())
-        await self._imports.open()
-        await self.telemetry.open(spawn)
+        await self._imports.open(self._folders.name)
+        await self.telemetry.open(spawn, within=self._folders.name)
         if self._reloading is not None:
             self._reloading.start()
         gc.collect()
@@ -166,6 +170,7 @@ class Application:
         # Last: a commit whose caller was cancelled has landed by now, so whoever takes the lock reads its position.
         await self._journal.close()
         await self.telemetry.close()
+        await self._folders.close()
         for pool in self._pools:
             await pool.close()
 

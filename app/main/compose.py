@@ -30,6 +30,7 @@ from app.main.application import Application
 from app.main.background import Background
 from app.main.dependencies import dependencies, probe_reads, probe_writes
 from app.main.embedding import compose_import_service
+from app.main.folders import compose_folders
 from app.main.following import (
     follow_clicks,
     follow_links,
@@ -122,6 +123,7 @@ def compose(
     store = guarded(tried, reads=reads, writes=writes)
     links = LinkRepository(store, announce=announced(settings))
     codes = compose_codes(settings, store, clock=clock)
+    folders = compose_folders(settings, run=read_files)
 
     resolver = Resolver(
         links,
@@ -247,6 +249,7 @@ def compose(
         settings=settings,
         store=store,
         codes=codes,
+        folders=folders,
         resolver=resolver,
         follower=follower,
         journal=journal,

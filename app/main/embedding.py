@@ -1,9 +1,9 @@
 """Imports in a server process: what its requests need, and whose part it is to have them carried out.
 
 Python that computes takes the interpreter from the loop that serves, so a worker, a process of its own, does it. Of all
-the processes of the machine that share the folder one holds the lease `imports`; it starts the worker when there is
-something to do, starts another when one dies, and the worker ends by itself when there is nothing left. A store that no
-other process shares, or settings that none could load, leave the work to this process.
+the processes of the machine that share store and folder one holds the lease `imports`; it starts the worker when there
+is something to do, starts another when one dies, and the worker ends by itself when there is nothing left. A store
+that no other process shares, or settings that none could load, leave the work to this process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ class ImportLease:
 class ImportService:
     """The part of imports that lives and ends with a server process; without a lease nothing is carried out here.
 
-    `importer` does the work in this process, `embedded` has it done under the `lease`.
+    `importer` does the work in this process, `embedded` has it done under the lease that `lease` makes for a folder.
     """
 
     def __init__(
@@ -106,12 +107,13 @@ class ImportService:
         clock: Clock,
         importer: Importer | None = None,
         embedded: EmbeddedWorker | None = None,
-        lease: ImportLease | None = None,
+        lease: Callable[[Path], ImportLease] | None = None,
     ) -> None:
         self.imports = imports
         self.importer = importer
         self.embedded = embedded
-        self._lease = lease
+        self._lease_on = lease
+        self._lease: ImportLease | None = None
         self._clock = clock
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -122,12 +124,14 @@ class ImportService:
         if self.embedded is not None:
             self.embedded.wake()
 
-    async def open(self) -> None:
-        """Begin; a folder that cannot be used is told of, and the service goes on without imports."""
+    async def open(self, own: str) -> None:
+        """Begin, in the folder `own` of the store; one that cannot be used is told of, and imports are done without."""
+        self.imports.spool.settle(own)
         if self.importer is not None:
             work = keep_working(self.importer, clock=self._clock, wanted=self._wanted)
             self._task = asyncio.create_task(work)
-        elif self.embedded is not None and self._lease is not None:
+        elif self.embedded is not None and self._lease_on is not None:
+            self._lease = self._lease_on(self.imports.spool.folder)
             try:
                 await self._lease.open()
             except (CoordinationError, OSError) as error:
@@ -245,7 +249,7 @@ def compose_import_service(
             imports, clock=clock, importer=compose_importer(settings, imports, store, codes, rules=rules, clock=clock)
         )
     embedded = EmbeddedWorker(imports, clock=clock)
-    lease = ImportLease(Path(settings.imports.folder), clock=clock, policies=policies)
+    lease = partial(ImportLease, clock=clock, policies=policies)
     return ImportService(imports, clock=clock, embedded=embedded, lease=lease)
 
 

@@ -58,14 +58,14 @@ CLICKS_FAILURES = Family(
 JOURNAL_BYTES = Family(
     name="astra_journal_bytes",
     kind=Kind.GAUGE,
-    help="Space that the folder of the journal takes.",
+    help="Space that the clicks of this store take in the journal.",
     unit="bytes",
     across=Across.MAX,
 )
 JOURNAL_QUOTA = Family(
     name="astra_journal_quota_bytes",
     kind=Kind.GAUGE,
-    help="Space that the folder of the journal may take.",
+    help="Space that the clicks of this store may take in the journal.",
     unit="bytes",
     across=Across.MAX,
 )

@@ -93,11 +93,11 @@ class Telemetry:
         self.metrics.watch(names.ACCESS_SUPPRESSED, lambda: layer.suppressed)
         return layer
 
-    async def open(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Begin to publish."""
+    async def open(self, spawn: Callable[[Coroutine[Any, Any, None]], object], *, within: str) -> None:
+        """Begin to publish, in the folder of figures that is called so `within` the settings' one."""
         if self.tracing is not None:
             await self.tracing.open()
-        await self.metrics.open()
+        await self.metrics.open(within=within)
         spawn(self._publish())
         spawn(watch_loop(self.metrics.histogram(names.LOOP_LAG), clock=self.clock))
 

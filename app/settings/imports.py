@@ -14,7 +14,8 @@ class Imports(Section, frozen=True, kw_only=True):
     folder: Annotated[
         str,
         restart(
-            "Folder of uploads, relative to the working directory or absolute; shared by the workers.",
+            "Folder of uploads, relative to the working directory or absolute; shared by the workers. "
+            "Services may share it too: each store has a folder in it.",
             min_length=1,
         ),
     ] = "./data/imports"
@@ -23,7 +24,7 @@ class Imports(Section, frozen=True, kw_only=True):
     ] = True
     max_file: Annotated[Size, hot("Largest file; more is refused with 413.", ge=1024, le=64 * 2**30)] = 2**30
     quota: Annotated[
-        Size, hot("Most space for the whole folder; a file that does not fit is refused with 507.", ge=1024)
+        Size, hot("Most space for a store's uploads; a file that does not fit is refused with 507.", ge=1024)
     ] = 8 * 2**30
     uploads: Annotated[int, hot("Files that one server process receives at once.", ge=1, le=1_000)] = 4
     patience: Annotated[

@@ -166,13 +166,15 @@ class Clicks(Section, frozen=True, kw_only=True):
     journal: Annotated[
         str,
         restart(
-            "Folder of the journal, relative to the working directory or absolute; shared by the workers.", min_length=1
+            "Folder of the journal, relative to the working directory or absolute; shared by the workers. "
+            "Services may share it too: each store has a folder in it.",
+            min_length=1,
         ),
     ] = "./data/journal"
     segment_size: Annotated[Size, restart("Size of one segment file.", ge=64 * 1024, le=2**30)] = 4 * 1024**2
     quota: Annotated[
         Size,
-        hot("Most space for the whole folder; beyond it the oldest clicks are dropped, and counted.", ge=128 * 1024),
+        hot("Most space for a store's clicks; beyond it the oldest are dropped, and counted.", ge=128 * 1024),
     ] = 256 * 1024**2
     sync_interval: Annotated[
         Duration, hot("How often the journal is synced to disk: what a power cut can lose.", ge=0.01, le=60)

@@ -16,7 +16,8 @@ class Metrics(Section, frozen=True, kw_only=True):
     folder: Annotated[
         str,
         restart(
-            "Folder of the workers' figures, relative to the working directory or absolute; shared by the workers.",
+            "Folder of the workers' figures, relative to the working directory or absolute; shared by the workers. "
+            "Services may share it too: each store has a folder in it.",
             min_length=1,
         ),
     ] = "./data/metrics"

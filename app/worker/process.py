@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from app.main.compose import compose_codes, compose_store
 from app.main.embedding import ImportLease
 from app.main.families import IMPORT_HOLD, PRODUCT
+from app.main.folders import compose_folders
 from app.main.following import rules_in_force, store_limits
 from app.main.importing import compose_importer, compose_imports, keep_working
 from app.main.instruments import Instruments
@@ -74,6 +75,7 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         settings, clock, listeners=Listeners(held), limits=replace(store_limits(settings), checkpoint=_CHECKPOINT)
     )
     codes = compose_codes(settings, store, clock=clock)
+    folders = compose_folders(settings, run=files.run)
     imports = compose_imports(settings, store, run=files.run, clock=clock)
     rules = rules_in_force(settings).rules
     importer = compose_importer(
@@ -83,7 +85,9 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
     try:
         await store.open()
         await codes.open()
-        await metrics.open()
+        await folders.open(store)
+        imports.spool.settle(folders.name)
+        await metrics.open(within=folders.name)
         publishing = asyncio.create_task(_publish(metrics, clock, settings.metrics.publish_interval))
         try:
             yield importer
@@ -117,8 +121,8 @@ async def work_alone(settings: Settings, *, waiting: Callable[[], object]) -> No
 
     async def work() -> None:
         clock = SystemClock()
-        lease = ImportLease(Path(settings.imports.folder), clock=clock)
         async with importing(settings, clock=clock) as importer:
+            lease = ImportLease(importer.imports.spool.folder, clock=clock)
             await lease.open()
             looking = asyncio.create_task(_look(lease, clock, waiting))
             try:

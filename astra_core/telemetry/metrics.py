@@ -124,10 +124,14 @@ class Metrics:
         ended = sum(sum(values[:SECONDS]) for series, values in self._table if series.family is HTTP)
         return self.http_begun - int(ended)
 
-    async def open(self) -> None:
-        """Make this process's file, and take over what earlier ones left. Raises nothing: a folder may fail us."""
+    async def open(self, *, within: str = "") -> None:
+        """Make this process's file, and take over what earlier ones left. Raises nothing: a folder may fail us.
+
+        `within` names a folder in the `folder`, for services that share that one and not their figures.
+        """
         if self._folder is None:
             return
+        self._folder.path = self._folder.path / within
         try:
             self._file = await self._run(self._begin)
             self.publish()

@@ -278,7 +278,7 @@ def test_a_disk_without_room_refuses_files_and_holds_imports_up(launch: Launcher
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (128 * 1024, hard))
     status, body = service.call("POST", "/v1/imports", rows_of(20_000))
     assert (status, json.loads(body)["type"]) == (507, "urn:astra:problem:no-room")
-    assert [path.suffix for path in (server.folder / "data" / "imports").glob("*.*") if path.stem != "lease"] == [
+    assert [path.suffix for path in (server.folder / "data" / "imports").rglob("*.*") if path.stem != "lease"] == [
         ".upload"
     ]
     server.until("held up", lambda: "an import waits" in server.stderr)
@@ -376,6 +376,6 @@ def test_uploads_that_break_off_leave_nothing(launch: Launcher) -> None:
         connection.putheader("content-length", "1000000")
         connection.endheaders(rows_of(1_000))
         folder = server.folder / "data" / "imports"
-        server.until("receiving", lambda: list(folder.glob("*.part")))
-    server.until("swept", lambda: not list(folder.glob("*.part")))
+        server.until("receiving", lambda: list(folder.rglob("*.part")))
+    server.until("swept", lambda: not list(folder.rglob("*.part")))
     assert json.loads(server.get("/v1/imports")[1])["items"] == []

@@ -116,7 +116,9 @@ class Immutable:
 
     def refuse(self, pids: Sequence[int]) -> None:
         """Close everything but the segments and SQLite's shared memory, which are mapped."""
-        self._refused = [str(self.folder / name) for name in ("astra.db", "astra.db-wal", "journal")]
+        names = ("astra.db", "astra.db-wal", "journal")
+        own = (path for path in (self.folder / "journal").iterdir() if path.is_dir())
+        self._refused = [*(str(self.folder / name) for name in names), *map(str, own)]
         run("chattr", "+i", *self._refused)
 
     def relent(self) -> None:

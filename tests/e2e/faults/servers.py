@@ -65,7 +65,7 @@ class Data:
 
     def segments(self) -> list[str]:
         """Return the names of all files in the journal, half-made ones too."""
-        return sorted(entry.name for entry in os.scandir(self.journal))
+        return sorted(path.name for path in self.journal.rglob("*") if path.is_file())
 
     def is_whole(self) -> bool:
         """Whether SQLite finds nothing wrong with the file."""

@@ -150,3 +150,29 @@ async def test_parts_of_killed_processes_are_swept(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (now - 90_000, now - 90_000))
     await spool.sweep(now)
     assert sorted(os.listdir(tmp_path)) == ["new.part", "old.upload"]
+
+
+async def test_two_stores_in_one_folder_do_not_meet(tmp_path: Path) -> None:
+    """Neither their files nor their quotas."""
+    one, two = spool_in(tmp_path, quota=1_500), spool_in(tmp_path, quota=1_500)
+    one.settle("one")
+    two.settle("two")
+    for spool in (one, two):
+        await spool.receive("k", sender(ROW * 40), kind=Format.NDJSON, declared=None)
+    await one.drop("k")
+    assert not one.path("k").exists()
+    assert two.path("k").read_bytes() == ROW * 40
+
+
+async def test_files_that_older_versions_received_are_found(tmp_path: Path) -> None:
+    """They lie in the shared folder itself; read, swept and removed there."""
+    older = spool_in(tmp_path)
+    await older.receive("k", sender(ROW), kind=Format.NDJSON, declared=None)
+    (tmp_path / "left.part").write_bytes(b"x")
+    spool = spool_in(tmp_path)
+    spool.settle("own")
+    with spool.open("k") as file:
+        assert file.read() == ROW
+    await spool.drop("k")
+    await spool.sweep((tmp_path / "left.part").stat().st_mtime + 90_000)
+    assert os.listdir(tmp_path) == []

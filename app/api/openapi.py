@@ -59,7 +59,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "responses": {
             **{str(status): _answer(operation, status) for status in operation.answers},
-            **{str(status): _problem(status) for status in _problems(operation)},
+            **{str(status): _problem(status, page=status in operation.pages) for status in _problems(operation)},
         },
     }
     if operation.admin:
@@ -89,11 +89,13 @@ def _answer(operation: Operation, status: int) -> dict[str, Any]:
     return answer
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _problem(status: int, *, page: bool) -> dict[str, Any]:
     problem: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "content": {_PROBLEM: {"schema": _schema(ProblemView)}},
     }
+    if page:
+        problem["content"]["text/html"] = {"schema": {"type": "string"}}
     if status in _PROBLEM_HEADERS:
         problem["headers"] = _headers(_PROBLEM_HEADERS[status])
     return problem

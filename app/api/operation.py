@@ -48,6 +48,8 @@ class Operation:
     admin: bool = False
     """A bearer token may stand before it."""
     parameters: tuple[Parameter, ...] = ()
+    pages: tuple[int, ...] = ()
+    """Problems that a browser gets as an HTML page."""
     any_query: bool = False
     """Whether its query may hold what `parameters` do not name; else that is refused with 422."""
     problems: tuple[int, ...] = ()

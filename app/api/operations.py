@@ -99,6 +99,7 @@ _REDIRECT = Operation(
     headers=dict.fromkeys(REDIRECT_STATUSES, _TARGET),
     parameters=(_CODE,),
     any_query=True,
+    pages=(404, 410),
     problems=(404, 410, 503),
 )
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from app.clicks import traced
 from app.domain import is_reserved
+from app.edge.pages import page_of, wants_page
 from app.links.entry import (
     FORWARDS,
     GONE,
@@ -52,6 +53,7 @@ _GONE = Problem(
     title="Link gone",
     detail="This link was disabled or deleted, or its visits are used up.",
 )
+_DEAD = frozenset({404, 410})
 _METHOD = Problem(status=405, detail="A short link answers GET and HEAD.", headers=((b"allow", b"GET, HEAD"),))
 _PREFETCH = Problem(
     status=503,
@@ -165,7 +167,12 @@ class Redirects:
         return _private(min(self._fresh.max_age, int(entry.expires_at - self._time())))
 
     async def _answer(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._problems.respond(problem, scope)(scope, receive, send)
+        """Answer with `problem`; a browser that came to a dead link gets a page."""
+        if problem.status in _DEAD and wants_page(scope):
+            response = page_of(problem, self._problems.id_of(scope))
+        else:
+            response = self._problems.respond(problem, scope)
+        await response(scope, receive, send)
 
 
 def _private(age: int) -> Header:

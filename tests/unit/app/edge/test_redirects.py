@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.domain import BaseState
+from app.edge.pages import page_of
 from app.links import FEED
+from astra_core.asgi import Problem
 from astra_core.errors import StoreUnavailable
 from tests.unit.app.clicks.doubles import crash
 from tests.unit.app.links.doubles import replace
@@ -85,6 +88,48 @@ async def test_an_unknown_code_is_a_404_problem(edge: Edge) -> None:
     assert (head.status, head.body) == (404, b"")
     assert edge.store.reads == 1
     assert edge.journal.recorded == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ([b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], True),
+        ([b"image/png", b"Text/HTML"], True),
+        ([b"*/*"], False),
+        ([b"application/json, text/html"], False),
+        ([b"application/problem+json,text/html;q=0.5"], False),
+        ([], False),
+    ],
+)
+async def test_a_browser_gets_a_page_for_a_dead_link(edge: Edge, accept: list[bytes], page: bool) -> None:
+    """The same status either way; the page says why, holds nothing to load or run, and is not kept."""
+    await edge.create("gone", base=BaseState.DISABLED)
+    headers = [(b"accept", value) for value in accept]
+    for path, status, why in (("/unknown", 404, b"No link has this code."), ("/gone", 410, b"or deleted")):
+        server = await edge.get(path, headers=headers)
+        assert server.status == status
+        assert why in server.body
+        kind = b"text/html; charset=utf-8" if page else b"application/problem+json"
+        assert (server.headers[b"content-type"], server.headers[b"cache-control"]) == (kind, b"no-store")
+        if page:
+            assert server.headers[b"content-security-policy"] == b"default-src 'none'"
+            assert re.search(rb"<script|<style|<link|src=|href=|http", server.body) is None
+        head = await edge.get(path, method="HEAD", headers=headers)
+        assert (head.status, head.body) == (status, b"")
+    assert edge.journal.recorded == 0
+
+
+async def test_a_browser_gets_a_page_for_dead_links_alone(edge: Edge) -> None:
+    """A live link sends it on, and another method is refused in JSON."""
+    headers = [(b"accept", b"text/html")]
+    assert (await edge.get("/abc", headers=headers)).status == 302
+    assert (await edge.get("/abc", method="POST", headers=headers)).problem["status"] == 405
+
+
+def test_no_text_of_a_page_is_markup() -> None:
+    """Whatever a problem says is escaped."""
+    page = page_of(Problem(status=404, title="<b>", detail="a & <script>"), '"<id>').body.decode()
+    assert "<h1>&lt;b&gt;</h1><p>a &amp; &lt;script&gt;</p><p>404, request &quot;&lt;id&gt;</p>" in page
 
 
 @pytest.mark.parametrize("cached", [False, True])

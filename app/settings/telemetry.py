@@ -66,7 +66,10 @@ class Tracing(Section, frozen=True, kw_only=True):
 class Log(Section, frozen=True, kw_only=True):
     """What is logged, and how; docs/logging.md explains it."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], hot("Least level that is logged.")] = "info"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        hot("Least level that is logged; `debug` is for Astra's own lines, libraries are heard from `info` on."),
+    ] = "info"
     format: Annotated[
         Literal["auto", "json", "pretty"],
         hot("`json` lines, `pretty` ones for people, or `auto`: pretty on a terminal."),

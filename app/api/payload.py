@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import types
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -13,6 +15,8 @@ from astra_core.asgi import FieldError, Problem
 from astra_core.resilience import DeadlineExceeded
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
     from starlette.requests import Request
 
     from astra_core.asgi import Receive
@@ -63,14 +67,36 @@ async def read_json(
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
+    arriving = _whole(request.receive, limit)
     try:
-        async with arrival.scope():
-            return await _whole(request.receive, limit)
+        pending = arriving.send(None)
+    except StopIteration as whole:  # it came with its head, as most do: a deadline would cost more than that
+        body: bytes = whole.value
+        return body
+    try:
+        return await arrival.call(_resumed, arriving, pending)
     except DeadlineExceeded as error:
         if not error.own:  # the caller wanted the answer sooner, so it is not the body that is late
             raise
         late = f"The body did not arrive whole within {error.budget:g} s."
         raise refuse(408, late, header=("connection", "close")) from None
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, bytes], pending: Any) -> Generator[Any, Any, bytes]:
+    """Go on with a coroutine that was begun by hand and waits for `pending`."""
+    while True:
+        try:
+            sent = yield pending
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, sent)
+        try:
+            pending = step()
+        except StopIteration as end:
+            whole: bytes = end.value
+            return whole
 
 
 async def _whole(receive: Receive, limit: int) -> bytes:

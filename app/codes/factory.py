@@ -86,6 +86,17 @@ class CodeFactory:
             self._fetch.cancel()
             await asyncio.wait({self._fetch})
 
+    def code_at_hand(self) -> str | None:
+        """Return what `next_code` would, or None where it takes that: a block is used up, or a code is reserved."""
+        if self._permutation is None or self._next == self._end:
+            return None
+        number = self._next
+        self._next = number + 1
+        if self._spare is None and self._fetch is None and (self._end - number - 1) * 5 <= self._block:
+            self._prefetch()
+        code = encode(self._permutation.permute(number << _REGION_BITS | self._region), CODE_LENGTH)
+        return None if is_reserved(code) else code
+
     async def next_code(self) -> str:
         """Return a code never given out before, of 7 characters, not a reserved word.
 
@@ -100,12 +111,7 @@ class CodeFactory:
                     await self._fetched()
                     continue
                 (self._next, self._end), self._spare = self._spare, None
-            number = self._next
-            self._next = number + 1
-            if self._spare is None and self._fetch is None and (self._end - number - 1) * 5 <= self._block:
-                self._prefetch()
-            code = encode(self._permutation.permute(number << _REGION_BITS | self._region), CODE_LENGTH)
-            if not is_reserved(code):
+            if (code := self.code_at_hand()) is not None:
                 return code
 
     def private_code(self) -> str:

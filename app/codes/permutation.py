@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2s
+from struct import Struct
 
 __all__ = ["CODE_COUNT", "SCHEME", "Permutation"]
 
@@ -12,6 +13,7 @@ SCHEME = "feistel-8-blake2s-21"
 """The name stored beside the key: 8 rounds over two halves of 21 bits. Another permutation needs another name."""
 
 _ROUNDS = 8
+_WORD = Struct("<I")
 
 
 class Permutation:
@@ -37,12 +39,13 @@ class Permutation:
         """Return the place of `number`, which must lie in [0, size)."""
         self._check(number)
         half_bits, mask, size = self._half_bits, self._mask, self._size
+        pack, unpack = _WORD.pack, _WORD.unpack  # half of what the methods of `int` cost
         while True:
             left, right = number >> half_bits, number & mask
             for keyed in self._rounds:
                 digest = keyed.copy()
-                digest.update(right.to_bytes(4, "little"))
-                left, right = right, left ^ int.from_bytes(digest.digest(), "little") & mask
+                digest.update(pack(right))
+                left, right = right, left ^ unpack(digest.digest())[0] & mask
             number = left << half_bits | right
             if number < size:
                 return number

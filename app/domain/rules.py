@@ -60,7 +60,7 @@ def check_code(code: str) -> list[Problem]:
 
 def clean_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """Return the tags without the spaces around them; check what this returns."""
-    return tuple(tag.strip() for tag in tags)
+    return tuple([tag.strip() for tag in tags]) if tags else ()
 
 
 def check_fields(

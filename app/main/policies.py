@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from app.edge import EdgePolicies, TrustedProxies, is_our_fault
 from astra_core.coordination import coordination_is_failing, coordination_said_nothing
-from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden
+from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden, hears
 from astra_core.messaging import messaging_is_failing, messaging_said_nothing
 from astra_core.middleware import RouteKeys
 from astra_core.resilience import (
@@ -239,6 +239,7 @@ def limiter_parameters(settings: Bulkhead) -> LimiterParameters:
     return LimiterParameters(limit=settings.limit, queue=settings.queue, timeout=settings.timeout)
 
 
+@hears(BreakerOpened, BreakerHalfOpened, BreakerClosed, BreakerOverridden)
 def log_breakers(event: object) -> None:
     """Log what an operator should know of: a breaker that opens, tries again, closes, or is held by hand."""
     match event:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from astra_core.config import FolderWatch, Reloader, follow_source
-from astra_core.events import SettingsRefused, SettingsReloaded, SettingsUnchanged
+from astra_core.events import SettingsRefused, SettingsReloaded, SettingsUnchanged, hears
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -133,6 +133,7 @@ def compose_reloading(
     )
 
 
+@hears(SettingsReloaded, SettingsRefused, SettingsUnchanged)
 def log_reloads(event: object) -> None:
     """Log what became of settings that were read again; one problem is told once, however often it is met."""
     match event:

@@ -11,7 +11,7 @@ from app.main.instruments import Instruments
 from app.main.policies import log_breakers
 from app.main.reloading import log_reloads
 from astra_core import __version__
-from astra_core.events import Listeners, SettingsReloaded
+from astra_core.events import Listeners, SettingsReloaded, hears
 from astra_core.middleware import AccessLogMiddleware, TraceScopeMiddleware, TracingMiddleware
 from astra_core.telemetry import (
     LIBRARY,
@@ -135,9 +135,10 @@ def compose_telemetry(
     instruments.tracing(tracing)
     environment = loaded.environment
 
+    @hears(SettingsReloaded)
     def show_reload(event: object) -> None:
-        if isinstance(event, SettingsReloaded):
-            instruments.config(event.version, event.new_checksum, environment)
+        assert isinstance(event, SettingsReloaded)  # noqa: S101 - it hears of no other
+        instruments.config(event.version, event.new_checksum, environment)
 
     listeners: list[Listener] = [log_breakers, log_reloads, show_reload, MetricsListener(metrics)]
     if tracing is not None:

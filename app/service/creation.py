@@ -45,21 +45,30 @@ class LinkCreator:
         self._resolver = resolver
         self._keys = keys
 
-    async def create(
+    def create(
         self,
         drafts: Sequence[Draft | AstraError],
         *,
         rules: LinkRules,
         render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt | None = None,
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Make what can be made and return the answer, the kept one when `receipt` was used before.
 
         `render` turns outcomes into the answer before they are committed, since both are committed as one; what it
         raises is raised, with nothing written. A draft that is an error already is refused with it.
         """
         if receipt is None:
-            return await self._create(drafts, rules, render, None)
+            return self._create(drafts, rules, render, None)
+        return self._once(drafts, rules, render, receipt)
+
+    async def _once(
+        self,
+        drafts: Sequence[Draft | AstraError],
+        rules: LinkRules,
+        render: Callable[[list[Outcome]], Awaitable[Answer]],
+        receipt: Receipt,
+    ) -> Answer:
         self._keys.begin(receipt)
         try:
             return await self._create(drafts, rules, render, receipt)

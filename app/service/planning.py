@@ -106,9 +106,19 @@ class Planner:
                     plan.twin = twin
                     continue
                 await self._reuse(plan, draft, plan.link)
-            if plan.found is None:
+            if plan.found is None and not self._gave_code_at_hand(plan, plan.link, taken):
                 await self._give_code(plan, taken=taken, look=look)
         return plans
+
+    def _gave_code_at_hand(self, plan: Plan, link: Link, taken: set[str] | None) -> bool:
+        """Give the link a new code if that needs no waiting, as nearly always; a coroutine would cost more than it."""
+        code = None if link.code or link.private else self._codes.code_at_hand()
+        if code is None or (taken is not None and code in taken):
+            return False
+        plan.link = replace(link, code=code)
+        if taken is not None:
+            taken.add(code)
+        return True
 
     async def _give_code(self, plan: Plan, *, taken: set[str] | None = None, look: bool = True) -> None:
         """Give the link its code. A batch, which has `taken` some, looks a custom one up: a conflict costs a commit."""

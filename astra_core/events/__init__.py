@@ -12,7 +12,7 @@ from astra_core.events.coordination import LeaseEnded, LeaseTaken, MembersChange
 from astra_core.events.deadline import DeadlineExpired
 from astra_core.events.keyed import ExecutorClosed, TaskDeadLettered, TaskRejected
 from astra_core.events.limiter import CallRefused, CallThrottled, LimitChanged
-from astra_core.events.listeners import Listener, Listeners
+from astra_core.events.listeners import Listener, Listeners, hears
 from astra_core.events.messaging import GroupBehind, MessagesTrimmed, MessagingCalled
 from astra_core.events.pool import PoolWaited
 from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled, RetrySucceeded
@@ -71,4 +71,5 @@ __all__ = [
     "TimerFired",
     "WorkFailed",
     "WriterContended",
+    "hears",
 ]

@@ -124,6 +124,11 @@ class Calls(Surface):
         self._returned(result, generation, started)
         return result
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nobody looks into its calls, so that `begin` and `end` or `raised` are all that `call` would do."""
+        return not self._listeners and not self._judges_results
+
     def begin(self) -> Permit:
         """Let a call pass that is made elsewhere, or raise `BreakerOpen`. Each permit needs its `end`."""
         if self._follows or self._circuit.gate is not None:
@@ -159,6 +164,10 @@ class Calls(Surface):
             circuit.release(started)
         else:
             self._succeeded(started)
+
+    def raised(self, permit: Permit, error: BaseException) -> None:
+        """Count `error` while it is handled, as `call` does; `BreakerOpen` is raised from one that opens it."""
+        self._raised(error, permit.generation, permit.started)
 
     def elapsed(self, permit: Permit) -> float:
         """Seconds since `begin` gave `permit`."""

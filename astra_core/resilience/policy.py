@@ -11,16 +11,20 @@ The order, outermost first, and its reason:
   that it is, and a caller's departure does not.
 * **limiter** next to the call, so that a permit is held while the dependency works, never while a retry sleeps.
 
-Each policy's `call` takes the next one as its function, so composing them needs no wrapper in between.
+Each part's `call` takes the next one as its function, so composing them needs no wrapper in between. Where none of them
+needs a coroutine of its own for a call, which is nearly always, `Policy.call` takes the same steps in one: the four
+cost more than all they do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from astra_core.resilience.breaker_calls import Calls
 from astra_core.resilience.limiter import Priority
 from astra_core.resilience.retry import Repeat
 
@@ -64,6 +68,7 @@ class Policy:
     repeat: Repeat = Repeat.UNSENT
     priority: Priority = Priority.NORMAL
     _chain: tuple[Callable[..., Awaitable[Any]], ...] = field(init=False, repr=False, compare=False)
+    _parts: tuple[Deadlines, RetryPolicy, Calls, Limiter] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         chain: list[Callable[..., Awaitable[Any]]] = []
@@ -76,6 +81,10 @@ class Policy:
         if self.limiter is not None:
             chain.append(partial(self.limiter.call_as, self.priority))
         object.__setattr__(self, "_chain", tuple(chain))
+        parts = None
+        if self.deadline and self.retry and isinstance(self.breaker, Calls) and self.limiter:
+            parts = self.deadline, self.retry, self.breaker, self.limiter
+        object.__setattr__(self, "_parts", parts)
 
     @property
     def idempotent(self) -> Policy:
@@ -93,9 +102,46 @@ class Policy:
 
     async def call(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T:
         """Return `await fn(...)` under every part of this policy, or raise what the call or a part raised."""
-        if not self._chain:
-            return await fn(*args, **kwargs)
-        result: T = await self._chain[0](*self._chain[1:], fn, *args, **kwargs)
+        if self._parts is None:
+            return await self._chained(fn, *args, **kwargs)
+        deadlines, retry, breaker, limiter = self._parts
+        if not retry.is_plain or not breaker.is_plain or limiter.is_adaptive:
+            return await self._chained(fn, *args, **kwargs)
+        deadline = deadlines.enter()
+        try:
+            deadline.check()
+            retry.begin()
+            try:
+                permit = breaker.begin()
+                try:
+                    if not limiter.try_acquire():
+                        await limiter.acquire(self.priority)
+                    try:
+                        result = await fn(*args, **kwargs)
+                    finally:
+                        limiter.release()
+                except BaseException as error:
+                    breaker.raised(permit, error)
+                    raise
+                breaker.end(permit)
+                return result
+            except Exception as error:
+                plan = retry.plan_after(error, self.repeat)
+                if plan is None:
+                    raise
+            further: T = await retry.again(plan, self.repeat, *self._chain[2:], fn, *args, **kwargs)
+            return further
+        except asyncio.CancelledError as error:
+            exceeded = deadline.claim(error)
+            if exceeded is None:
+                raise
+            raise exceeded from error
+        finally:
+            deadlines.leave(deadline)
+
+    async def _chained(self, fn: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        chain = *self._chain, fn
+        result: T = await chain[0](*chain[1:], *args, **kwargs)
         return result
 
     def __repr__(self) -> str:

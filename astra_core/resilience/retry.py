@@ -156,7 +156,8 @@ class RetryPolicy:
     def parameters(self, new: RetryParameters) -> None:
         self._parameters = new
         self._untimed = new.try_timeout is None and new.hedge_after is None
-        self._plain = self._untimed and self._retry_result is None
+        self.is_plain = self._untimed and self._retry_result is None
+        """Whether a try is the call and nothing more: no timer of its own, and its result is not looked at."""
         if new.try_timeout is not None:
             self._tries.parameters = DeadlineParameters(budget=new.try_timeout)
 
@@ -166,14 +167,13 @@ class RetryPolicy:
 
     async def call_as(self, repeat: Repeat, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T:
         """Return `await fn(...)`, tried again as far as `repeat` makes that safe."""
-        if self.budget is not None:
-            self.budget.deposit()
+        self.begin()
         try:
-            if self._plain:
+            if self.is_plain:
                 return await fn(*args, **kwargs)
             result = await (fn(*args, **kwargs) if self._untimed else self._try(repeat, fn, *args, **kwargs))
         except Exception as error:
-            plan = self._plan(repeat, 1, 0.0, error) if self._retry_on(error) else None
+            plan = self.plan_after(error, repeat)
             if plan is None:
                 raise
         else:
@@ -182,9 +182,18 @@ class RetryPolicy:
             plan = self._plan(repeat, 1, 0.0, result)
             if plan is None:
                 return result
-        return await self._again(plan, repeat, fn, *args, **kwargs)
+        return await self.again(plan, repeat, fn, *args, **kwargs)
 
-    async def _again(
+    def begin(self) -> None:
+        """Count a first try that is made elsewhere: it pays into the budget."""
+        if self.budget is not None:
+            self.budget.deposit()
+
+    def plan_after(self, error: Exception, repeat: Repeat) -> tuple[float, float] | None:
+        """Return what `again` needs after a first try that ended with `error`, None when there shall be no other."""
+        return self._plan(repeat, 1, 0.0, error) if self._retry_on(error) else None
+
+    async def again(
         self, plan: tuple[float, float], repeat: Repeat, fn: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
     ) -> T:
         """Make the tries after the first one, which pays nothing for them: `plan` is the wait before the second."""

@@ -25,7 +25,7 @@ from astra_core.resilience.refusal import refused_by_us
 from astra_core.resilience.retry import Repeat, retry_after_of, unsent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from astra_core.resilience.policy import Policy
     from astra_core.storage.changes import Changes
@@ -95,7 +95,10 @@ def guarded(store: Any, *, reads: Policy, writes: Policy) -> Any:
 
 
 class _Guarded:
-    """See `guarded`. A port that the store does not serve is not served here either."""
+    """See `guarded`. Its methods hand out the guarding coroutine itself: one of their own would only await that.
+
+    A port that the store does not serve is not served here either.
+    """
 
     def __init__(self, store: StoreEngine, reads: Policy, writes: Policy) -> None:
         self._store = store
@@ -111,53 +114,55 @@ class _Guarded:
         """See `StoreEngine.close`."""
         await self._store.close()
 
-    async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, tuple[int, ...]]:
         """See `Store.commit`."""
-        return await _call(self._writes, _Commit(self._store), writes)
+        return _call(self._writes, _Commit(self._store), writes)
 
-    async def get(self, collection: str, key: str) -> Record | None:
+    def get(self, collection: str, key: str) -> Coroutine[Any, Any, Record | None]:
         """See `Store.get`."""
-        return await _call(self._reads, self._store.get, collection, key)
+        return _call(self._reads, self._store.get, collection, key)
 
-    async def find(self, query: Query) -> Page:
+    def find(self, query: Query) -> Coroutine[Any, Any, Page]:
         """See `Store.find`."""
-        return await _call(self._reads, self._store.find, query)
+        return _call(self._reads, self._store.find, query)
 
-    async def counts(self, counters: str, keys: Sequence[str]) -> Mapping[str, int]:
+    def counts(self, counters: str, keys: Sequence[str]) -> Coroutine[Any, Any, Mapping[str, int]]:
         """See `Store.counts`."""
-        return await _call(self._reads, self._store.counts, counters, keys)
+        return _call(self._reads, self._store.counts, counters, keys)
 
-    async def positions(self) -> Mapping[str, int]:
+    def positions(self) -> Coroutine[Any, Any, Mapping[str, int]]:
         """See `Store.positions`."""
-        return await _call(self._reads, self._store.positions)
+        return _call(self._reads, self._store.positions)
 
-    async def tip(self, feed: str) -> int:
+    def tip(self, feed: str) -> Coroutine[Any, Any, int]:
         """See `ChangesFeed.tip`."""
-        return await _call(self._reads, self._store.tip, feed)
+        return _call(self._reads, self._store.tip, feed)
 
-    async def changes(self, feed: str, *, after: int, limit: int = 1000) -> Changes:
+    def changes(self, feed: str, *, after: int, limit: int = 1000) -> Coroutine[Any, Any, Changes]:
         """See `ChangesFeed.changes`."""
-        return await _call(self._reads, self._store.changes, feed, after=after, limit=limit)
+        return _call(self._reads, self._store.changes, feed, after=after, limit=limit)
 
-    async def moved(self) -> int:
+    def moved(self) -> Coroutine[Any, Any, int]:
         """See `ChangesFeed.moved`."""
-        return await _call(self._polls, self._store.moved)
+        return _call(self._polls, self._store.moved)
 
-    async def trim(self, feed: str, *, keep: int) -> int:
+    def trim(self, feed: str, *, keep: int) -> Coroutine[Any, Any, int]:
         """See `ChangesFeed.trim`."""
-        return await _call(self._writes, self._store.trim, feed, keep=keep)
+        return _call(self._writes, self._store.trim, feed, keep=keep)
 
-    async def events(self, stream: str, key: str, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+    def events(
+        self, stream: str, key: str, *, after: int = 0, limit: int = 1000
+    ) -> Coroutine[Any, Any, tuple[Event, ...]]:
         """See `History.events`."""
-        return await _call(self._reads, self._store.events, stream, key, after=after, limit=limit)
+        return _call(self._reads, self._store.events, stream, key, after=after, limit=limit)
 
-    async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:
+    def messages(self, *, after: int = 0, limit: int = 1000) -> Coroutine[Any, Any, tuple[Message, ...]]:
         """See `History.messages`."""
-        return await _call(self._reads, self._store.messages, after=after, limit=limit)
+        return _call(self._reads, self._store.messages, after=after, limit=limit)
 
-    async def waiting(self) -> int:
+    def waiting(self) -> Coroutine[Any, Any, int]:
         """See `History.waiting`."""
-        return await _call(self._reads, self._store.waiting)
+        return _call(self._reads, self._store.waiting)
 
     def __repr__(self) -> str:
         return f"guarded({self._store!r}, reads={self._reads!r}, writes={self._writes!r})"

@@ -103,6 +103,11 @@ class MetricsListener:
             DeadlineExpired: self._deadline_expired,
         }
 
+    @property
+    def kinds(self) -> frozenset[type]:
+        """The events that it counts."""
+        return frozenset(self._takers)
+
     def __call__(self, event: object, /) -> None:
         """Count `event`."""
         taker = self._takers.get(type(event))

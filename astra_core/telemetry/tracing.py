@@ -186,6 +186,8 @@ class Tracing:
 class SpanListener:
     """Turns `StoreCalled` into client spans, with the stable names of OpenTelemetry's database conventions."""
 
+    kinds = frozenset({StoreCalled})
+
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
 

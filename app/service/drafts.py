@@ -42,7 +42,7 @@ class LinkRules:
 
         `via` is the host that the request came to: another name of ours, whatever the settings say.
         """
-        own = self.own_hosts if not via or via in self.own_hosts else self.own_hosts | _places(via)
+        own = self.own_hosts if not via or via in self.own_hosts else _places_with(self.own_hosts, via)
         try:
             return normalise(url, own_hosts=own, allow_credentials=self.allow_credentials, max_length=self.max_url)
         except InvalidUrl as error:
@@ -69,9 +69,9 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=256)
-def _places(host: str) -> frozenset[str]:
-    """Return the places of one host; requests come to few, so parsing each is done once."""
-    return own_places([host])
+def _places_with(own: frozenset[str], host: str) -> frozenset[str]:
+    """Return `own` and the places of one host more; requests come to few, so parsing each is done once."""
+    return own | own_places([host])
 
 
 def draft_link(draft: Draft, rules: LinkRules, *, now: int) -> Link:

@@ -134,16 +134,16 @@ class Database:
         if writer is not None:
             await writer.close()
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Run `work` in the next group; the future holds its result once that is durable.
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the next group and return its result once it is durable.
 
         `work` runs in the writer's thread, twice if another one of its group failed: it must be quick, touch nothing
         but the connection, and end no transaction itself. What it raises reaches this caller alone. A unit that was
-        not begun within the limits' deadline never is. Raises `StoreUnavailable` at once where it is not taken.
+        not begun within the limits' deadline never is.
         """
         if self._writer is None:
             raise StoreUnavailable(f"{self.path}: the store is closed")
-        return self._writer.run(work)
+        return await self._writer.run(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a connection that cannot write, and return its result."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from astra_core.sqlite.failures import is_busy, translate
+from astra_core.sqlite.gathering import Gathering
 from astra_core.sqlite.unit import take
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ class GroupCommit:
         random: random.Random,
         monotonic: Callable[[], float],
         pause: Callable[[float], None] = time.sleep,
+        gathering: Gathering | None = None,
     ) -> None:
+        self.gathering = gathering or Gathering()
+        """Whom to tell how many units wait."""
         self._connection = connection
         self._path = path
         self._wal = f"{path}-wal"
@@ -110,12 +114,12 @@ class GroupCommit:
                 self._pause(self._limits.courtesy)
 
     def _gather(self, queue: deque[Unit], expected: int) -> None:
-        """Pause as long as the queue grows towards what is expected, a bounded number of times."""
+        """Wait as long as the queue grows towards what is expected, a bounded number of times."""
         for _ in range(_PAUSES):
             waiting = len(queue)
             if waiting >= expected:
                 return
-            self._pause(self._limits.gather)
+            self.gathering.wait(expected, self._limits.gather)
             if len(queue) <= waiting:
                 return
 

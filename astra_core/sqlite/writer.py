@@ -35,6 +35,7 @@ class Writer:
     def __init__(self, name: str, group: GroupCommit, *, pool: Pool, limits: Limits, listeners: Listeners) -> None:
         self._name = name
         self._group = group
+        self._tell_waiting = group.gathering.tell
         self._pool = pool
         self.limits = limits
         self._listeners = listeners
@@ -63,6 +64,7 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         unit = Unit(work, future, self._loop.time() + self.limits.deadline)
         self._queue.append(unit)
+        self._tell_waiting(len(self._queue))
         if self._watch is None:
             self._watch = self._loop.call_at(unit.due, self._expire)
         if self._pump is None:

@@ -311,6 +311,14 @@ DEPENDENCIES = Dashboard(
                 unit="cps",
                 queries={"tries": rate("astra_writer_contended_total")},
             ),
+            Panel(
+                title="Deferred indexes",
+                about="Entries that wait to be put in order: some 16,000 at most, unless the store is in trouble.",
+                unit="short",
+                queries={
+                    "{{collection}}: {{index}}": total("astra_index_entries_waiting", "collection, index", how="max")
+                },
+            ),
         ],
         "Workflows": [
             Panel(

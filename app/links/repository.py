@@ -42,7 +42,7 @@ REMAINING = "remaining"
 REUSE = "reuse"
 """The unique index that keeps two concurrent requests from making the same reusable link twice."""
 
-_NEWEST, _BASE, _TAG, _EQUAL, DUE = "newest", "base", "tag", "equal", "next_due"
+_NEWEST, _BASE, _TAG, _EQUAL, DUE = "newest", "base", "tag", "alike", "next_due"
 
 LINKS = Collection(
     name="links",
@@ -50,7 +50,7 @@ LINKS = Collection(
         Index(name=_NEWEST),
         Index(name=_BASE, parts=2),
         Index(name=_TAG, parts=2, multi=True),
-        Index(name=_EQUAL, parts=2),
+        Index(name=_EQUAL, parts=2, multi=True, deferred=True),
         Index(name=REUSE, unique=True),
         Index(name=DUE, multi=True),  # one entry at most; apart, so that links without times do not have the column
     ),

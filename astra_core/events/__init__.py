@@ -18,7 +18,7 @@ from astra_core.events.pool import PoolWaited
 from astra_core.events.retry import CallHedged, RetryGivenUp, RetryScheduled, RetrySucceeded
 from astra_core.events.settings import SettingsRefused, SettingsReloaded, SettingsUnchanged
 from astra_core.events.sqlite import GroupCommitted, WriterContended
-from astra_core.events.store import StoreCalled
+from astra_core.events.store import EntriesWaiting, StoreCalled
 from astra_core.events.workflow import (
     EventHandled,
     InstanceStuck,
@@ -40,6 +40,7 @@ __all__ = [
     "CallRejected",
     "CallThrottled",
     "DeadlineExpired",
+    "EntriesWaiting",
     "EventHandled",
     "ExecutorClosed",
     "GroupBehind",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["StoreCalled"]
+__all__ = ["EntriesWaiting", "StoreCalled"]
+
+
+class EntriesWaiting(Struct, frozen=True):
+    """So many entries of the deferred index `index` of `collection` waited to be put in order, at the last look."""
+
+    collection: str
+    index: str
+    entries: int
 
 
 class StoreCalled(Struct, frozen=True):

@@ -83,6 +83,8 @@ class Catalogue:
             raise ValueError(f"{query.collection} has no index {query.index!r}")
         if len(query.prefix) > index.parts:
             raise ValueError(f"index {index.name} has {index.parts} parts, the prefix {len(query.prefix)}")
+        if index.deferred and not query.prefix:
+            raise ValueError(f"index {index.name} is deferred, so a query must fix its first part")
         _scalars(query.prefix, "prefix")
         if query.below is not None:
             if len(query.prefix) == index.parts:
@@ -210,6 +212,8 @@ def _problems(collections: Sequence[Collection]) -> Iterable[str]:
                 yield f"index {index.name!r} of {collection.name} is no lower-case identifier"
             if not 1 <= index.parts <= _MOST_PARTS:
                 yield f"index {index.name} of {collection.name} has {index.parts} parts, not 1 to {_MOST_PARTS}"
+            if index.deferred and (index.unique or not index.multi):
+                yield f"index {index.name} of {collection.name} is deferred, so it must be multi and not unique"
 
 
 def _text(value: str, what: str) -> None:

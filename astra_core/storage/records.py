@@ -18,13 +18,16 @@ class Index:
     """An ordered index over tuples of `parts` scalars (strings by code point, whole numbers of 64 bits).
 
     A part holds one type throughout. `unique` refuses a second record with an equal tuple; `multi` allows several
-    tuples a record.
+    tuples a record. `deferred`, of a `multi` that is not `unique`, is for an index whose order is random, such as that
+    of a digest, and which is seldom asked: an engine may put its entries in order later, many at once, which costs a
+    commit far less. It answers as any other does, to queries that fix its first part.
     """
 
     name: str
     parts: int = 1
     unique: bool = False
     multi: bool = False
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from astra_core.events import (
     CallRejected,
     CallThrottled,
     DeadlineExpired,
+    EntriesWaiting,
     EventHandled,
     GroupBehind,
     GroupCommitted,
@@ -87,6 +88,7 @@ class MetricsListener:
             SlotHandedOver: lambda event: metrics.histogram(names.SLOT_HANDOVER, event.side).observe(event.seconds),
             PoolWaited: self._pool_waited,
             GroupCommitted: self._group_committed,
+            EntriesWaiting: self._entries_waiting,
             WriterContended: lambda event: self._contended.inc(event.tries),
             BreakerOpened: lambda event: self._breaker_moved(event.name, "open"),
             BreakerHalfOpened: lambda event: self._breaker_moved(event.name, "half-open"),
@@ -153,6 +155,9 @@ class MetricsListener:
 
     def _pool_waited(self, event: PoolWaited) -> None:
         self._metrics.histogram(names.POOL_WAIT, event.pool).observe(event.seconds)
+
+    def _entries_waiting(self, event: EntriesWaiting) -> None:
+        self._metrics.gauge(names.ENTRIES_WAITING, event.collection, event.index).set(event.entries)
 
     def _group_committed(self, event: GroupCommitted) -> None:
         self._group.observe(event.size)

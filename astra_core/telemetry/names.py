@@ -290,6 +290,13 @@ COMMIT_WAIT = Family(
 WRITER_CONTENDED = Family(
     name="astra_writer_contended", kind=Kind.COUNTER, help="Tries for the lock that met another process."
 )
+ENTRIES_WAITING = Family(
+    name="astra_index_entries_waiting",
+    kind=Kind.GAUGE,
+    help="Entries of a deferred index that wait to be put in order, by the worker that says most.",
+    labels=("collection", "index"),
+    across=Across.MAX,
+)
 POOL_IN_USE = Family(
     name="astra_pool_in_use", kind=Kind.GAUGE, help="Calls that run in a pool's threads.", labels=("pool",)
 )

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astra_core.storage.records import Page, Record
-from astra_core.storage.sqlite.schema import columns, index_name, table_name
+from astra_core.storage.sqlite.schema import columns, fresh_name, index_name, table_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -103,7 +103,7 @@ def _build(shape: Shape, kind: _Kind) -> _Statements:
     tail = f" WHERE {where}" + (f" ORDER BY {order}" if order else "")
     entry = ", ".join(f"e.{column}" for column in parts)
     if index.multi:
-        edges = f"{index_name(shape, index)} AS e"
+        edges = f"{_entries(shape, index)} AS e"
         source = f"{edges} CROSS JOIN {table_name(shape)} AS r ON r.key = e.key"
         row = f"e.key AS key, r.version, r.value, {entry}"
         text = "r.text"
@@ -119,6 +119,14 @@ def _build(shape: Shape, kind: _Kind) -> _Statements:
         " WHERE instr(text, ?) > 0 LIMIT ?",
         edge=f"SELECT {entry}, e.key FROM {edges}{tail} LIMIT 2 OFFSET ?",
     )
+
+
+def _entries(shape: Shape, index: Index) -> str:
+    """Where the entries of a multi-valued index are. SQLite takes what `_where` says into both halves of the union."""
+    if not index.deferred:
+        return index_name(shape, index)
+    row = ", ".join((*columns(index), "key"))
+    return f"(SELECT {row} FROM {index_name(shape, index)} UNION ALL SELECT {row} FROM {fresh_name(shape, index)})"
 
 
 def _where(index: Index, kind: _Kind) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from astra_core.storage.catalogue import Shape
     from astra_core.storage.records import Index
 
-__all__ = ["columns", "index_name", "schema", "table_name"]
+__all__ = ["columns", "fresh_name", "index_name", "schema", "table_name"]
 
 _APPLICATION = 0x41737472
 """The letters "Astr", which `file` and `PRAGMA application_id` show."""
@@ -59,6 +59,11 @@ def table_name(shape: Shape) -> str:
 def index_name(shape: Shape, index: Index) -> str:
     """Return the quoted name of an index: colons keep it apart from every other collection's."""
     return f'"x:{shape.name}:{index.name}"'
+
+
+def fresh_name(shape: Shape, index: Index) -> str:
+    """Return the quoted name of the table in which a deferred index's newest entries wait."""
+    return f'"x:{shape.name}:{index.name}:fresh"'
 
 
 def columns(index: Index) -> tuple[str, ...]:
@@ -112,3 +117,9 @@ def _index_statements(shape: Shape, present: set[str]) -> Iterator[str]:
             + "".join(f"{column} NOT NULL, " for column in columns(index))
             + f"key TEXT NOT NULL, PRIMARY KEY ({primary})) WITHOUT ROWID"
         )
+        if index.deferred:
+            yield (
+                f"CREATE TABLE IF NOT EXISTS {fresh_name(shape, index)} ("
+                + "".join(f"{column} NOT NULL, " for column in columns(index))
+                + "key TEXT NOT NULL)"
+            )

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from astra_core.events import Listeners
 from astra_core.sqlite import Database
 from astra_core.storage.catalogue import Catalogue, check_limit, check_page, check_texts
 from astra_core.storage.changes import Changes
 from astra_core.storage.history import Event, Message
 from astra_core.storage.sqlite.apply import Applier
 from astra_core.storage.sqlite.bulk import Bulk, Commit
+from astra_core.storage.sqlite.deferred import SETTLE_AT, Settler
 from astra_core.storage.sqlite.queries import Finder
 from astra_core.storage.sqlite.schema import schema
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from astra_core.clock import Clock
-    from astra_core.events import Listeners
     from astra_core.sqlite import Connect, Limits, Pool
     from astra_core.storage.records import Collection, Page, Query, Record
     from astra_core.storage.writes import Write
@@ -71,7 +72,9 @@ class SqliteStore:
         random: random_module.Random | None = None,
         listeners: Listeners | None = None,
         connect: Connect | None = None,
+        settle_at: int = SETTLE_AT,
     ) -> None:
+        """`settle_at`: entries of a deferred index that wait before they are moved to their places."""
         self._catalogue = Catalogue(collections)
         self._applier = Applier(self._catalogue.shapes)
         self._finder = Finder(self._catalogue.shapes)
@@ -86,6 +89,9 @@ class SqliteStore:
             listeners=listeners,
             connect=connect,
             together=Bulk(self._applier),
+        )
+        self._settler = Settler(
+            self.database, self._catalogue.shapes, listeners=listeners or Listeners(), settle_at=settle_at
         )
 
     @property
@@ -117,12 +123,15 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Database.close`."""
+        await self._settler.close()
         await self.database.close()
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
         """See `Store.commit`."""
         self._catalogue.check(writes)
-        return await self.database.write(Commit(self._applier, tuple(writes)))
+        results = await self.database.write(Commit(self._applier, tuple(writes)))
+        self._settler.committed(writes)
+        return results
 
     async def get(self, collection: str, key: str) -> Record | None:
         """See `Store.get`."""

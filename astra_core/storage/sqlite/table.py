@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from astra_core.errors import CommitConflict, ConflictReason
-from astra_core.storage.sqlite.schema import columns, index_name, table_name
+from astra_core.storage.sqlite.schema import columns, fresh_name, index_name, table_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +54,10 @@ class Table:
         )
         self._version = f"SELECT version, multi FROM {name} WHERE key = ?"
         self._delete = f"DELETE FROM {name} WHERE key = ? AND version = coalesce(?, version) RETURNING version, multi"
-        self._multi = {index.name: _Multi(shape, index) for index in shape.multi}
+        self._multi = {
+            index.name: _Deferred(shape, index) if index.deferred else _Multi(index_name(shape, index), index)
+            for index in shape.multi
+        }
         self._holders = {index.name: _holder(shape, index) for index in shape.unique}
 
     def insert(self, connection: sqlite3.Connection, place: int, write: Insert) -> int:
@@ -67,7 +70,7 @@ class Table:
             raise self._unique(connection, place, write)
         if multi:
             for name, rows in multi.items():
-                if not self._multi[name].insert(connection, write.key, rows):
+                if not self._multi[name].insert(connection, _keyed(rows, write.key)):
                     raise self._unique(connection, place, write)
         return 1
 
@@ -76,16 +79,17 @@ class Table:
         for start in range(0, len(writes), ROWS):
             chunk = writes[start : start + ROWS]
             values: list[Any] = []
-            elsewhere: list[tuple[str, dict[str, list[tuple[Scalar, ...]]]]] = []
+            elsewhere: dict[str, list[Any]] = {}
             for write in chunk:
                 multi = self._multi_of(write.entries) if self._multi else None
                 values += (write.key, write.value, write.text, _packed(multi), *self._singles(write.entries))
                 if multi:
-                    elsewhere.append((write.key, multi))
+                    for name, rows in multi.items():
+                        elsewhere.setdefault(name, []).extend((*row, write.key) for row in rows)
             if connection.execute(self._insert(len(chunk)), values).rowcount != len(chunk):
                 raise Refused
-            for key, multi in elsewhere:
-                if not all(self._multi[name].insert(connection, key, rows) for name, rows in multi.items()):
+            for name, rows in elsewhere.items():
+                if not self._multi[name].insert(connection, rows):
                     raise Refused
 
     def replace(self, connection: sqlite3.Connection, place: int, write: Replace) -> int:
@@ -115,7 +119,7 @@ class Table:
         if packed is not None:
             for name, rows in _decode(packed).items():
                 if name in self._multi:
-                    self._multi[name].delete(connection, write.key, rows)
+                    self._multi[name].delete(connection, _keyed(rows, write.key))
         return int(version)
 
     def require(self, connection: sqlite3.Connection, place: int, write: Require) -> int:
@@ -159,8 +163,8 @@ class Table:
             old, new = before.get(name, []), after.get(name, [])
             if old == new:
                 continue
-            table.delete(connection, write.key, [row for row in old if row not in new])
-            if not table.insert(connection, write.key, [row for row in new if row not in old]):
+            table.delete(connection, _keyed([row for row in old if row not in new], write.key))
+            if not table.insert(connection, _keyed([row for row in new if row not in old], write.key)):
                 raise self._unique(connection, place, write)
 
     def _unique(self, connection: sqlite3.Connection, place: int, write: Insert | Replace) -> CommitConflict:
@@ -173,44 +177,58 @@ class Table:
 
 
 class _Multi:
-    """The table of one multi-valued index."""
+    """A table of entries, each with its record's key: that of one multi-valued index."""
 
-    def __init__(self, shape: Shape, index: Index) -> None:
-        name, parts = index_name(shape, index), columns(index)
-        marks = f"({'?, ' * len(parts)}?)"
+    def __init__(self, name: str, index: Index) -> None:
+        parts = (*columns(index), "key")
+        marks = f"({', '.join('?' * len(parts))})"
 
         @cache
         def insert(rows: int) -> str:
-            return f"INSERT OR IGNORE INTO {name} ({', '.join(parts)}, key) VALUES {', '.join([marks] * rows)}"
+            return f"INSERT OR IGNORE INTO {name} ({', '.join(parts)}) VALUES {', '.join([marks] * rows)}"
 
         @cache
         def delete(rows: int) -> str:
-            return f"DELETE FROM {name} WHERE ({', '.join(parts)}, key) IN (VALUES {', '.join([marks] * rows)})"
+            return f"DELETE FROM {name} WHERE ({', '.join(parts)}) IN (VALUES {', '.join([marks] * rows)})"
 
         self._insert: Callable[[int], str] = insert
         self._delete: Callable[[int], str] = delete
 
-    def insert(self, connection: sqlite3.Connection, key: str, rows: list[tuple[Scalar, ...]]) -> bool:
+    def insert(self, connection: sqlite3.Connection, rows: Sequence[tuple[Scalar, ...]]) -> bool:
         """Insert entries; False when another record holds one of them."""
-        return all(_chunks(connection, self._insert, key, rows))
+        return _in_chunks(connection, self._insert, rows) == len(rows)
 
-    def delete(self, connection: sqlite3.Connection, key: str, rows: list[tuple[Scalar, ...]]) -> None:
-        """Delete entries."""
-        all(_chunks(connection, self._delete, key, rows))
+    def delete(self, connection: sqlite3.Connection, rows: Sequence[tuple[Scalar, ...]]) -> int:
+        """Delete entries, and return how many were there."""
+        return _in_chunks(connection, self._delete, rows)
 
 
-def _chunks(
-    connection: sqlite3.Connection, statement: Callable[[int], str], key: str, rows: list[tuple[Scalar, ...]]
-) -> list[bool]:
-    hits = []
+class _Deferred(_Multi):
+    """The tables of a deferred index: entries are appended to one, and may have been moved to the other."""
+
+    def __init__(self, shape: Shape, index: Index) -> None:
+        super().__init__(fresh_name(shape, index), index)
+        self._settled = _Multi(index_name(shape, index), index)
+
+    def delete(self, connection: sqlite3.Connection, rows: Sequence[tuple[Scalar, ...]]) -> int:
+        """Delete entries. Most have been moved, and the others have to be looked for."""
+        gone = self._settled.delete(connection, rows)
+        return gone if gone == len(rows) else gone + super().delete(connection, rows)
+
+
+def _in_chunks(
+    connection: sqlite3.Connection, statement: Callable[[int], str], rows: Sequence[tuple[Scalar, ...]]
+) -> int:
+    hits = 0
     for start in range(0, len(rows), ROWS):
         chunk = rows[start : start + ROWS]
-        values: list[Any] = []
-        for row in chunk:
-            values += row
-            values.append(key)
-        hits.append(connection.execute(statement(len(chunk)), values).rowcount == len(chunk))
+        values = [value for row in chunk for value in row]
+        hits += connection.execute(statement(len(chunk)), values).rowcount
     return hits
+
+
+def _keyed(rows: Sequence[tuple[Scalar, ...]], key: str) -> list[tuple[Scalar, ...]]:
+    return [(*row, key) for row in rows]
 
 
 def _packed(multi: dict[str, list[tuple[Scalar, ...]]] | None) -> bytes | None:

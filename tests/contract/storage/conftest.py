@@ -52,6 +52,7 @@ COLLECTIONS = (
             Index(name="slug", unique=True),
             Index(name="tag", parts=2, multi=True),
             Index(name="alias", unique=True, multi=True),
+            Index(name="mark", parts=2, multi=True, deferred=True),
         ),
     ),
     Collection(name="plain"),
@@ -83,7 +84,7 @@ async def open_store(kind: str, folder: Path) -> AsyncIterator[AnyStore]:
     writer, readers = BlockingPool("writer", threads=1, queue=4), BlockingPool("readers", threads=2, queue=64)
     try:
         async with SqliteStore(
-            folder / "sub" / "store.db", collections=COLLECTIONS, writer=writer, readers=readers
+            folder / "sub" / "store.db", collections=COLLECTIONS, writer=writer, readers=readers, settle_at=3
         ) as store:
             yield store
     finally:

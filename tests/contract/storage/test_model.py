@@ -33,6 +33,7 @@ ENTRIES = st.fixed_dictionaries(
         "slug": st.lists(st.tuples(PARTS), max_size=1).map(tuple),
         "tag": st.lists(PAIRS, max_size=3).map(tuple),
         "alias": st.lists(st.tuples(PARTS), max_size=2).map(tuple),
+        "mark": st.lists(PAIRS, max_size=2).map(tuple),
     },
 )
 FIELDS: dict[str, Any] = {
@@ -69,8 +70,9 @@ WRITES = st.one_of(
 @st.composite
 def queries(draw: st.DrawFn) -> Query:
     """Any query that the collection can answer."""
-    index, parts = draw(st.sampled_from([("made", 1), ("place", 2), ("slug", 1), ("tag", 2), ("alias", 1)]))
-    prefix = tuple(draw(st.lists(PARTS, max_size=parts)))
+    indexes = [("made", 1), ("place", 2), ("slug", 1), ("tag", 2), ("alias", 1), ("mark", 2)]
+    index, parts = draw(st.sampled_from(indexes))
+    prefix = tuple(draw(st.lists(PARTS, min_size=index == "mark", max_size=parts)))
     free = draw(st.lists(PARTS, min_size=parts - len(prefix), max_size=parts - len(prefix)))
     return Query(
         collection="things",
@@ -115,6 +117,7 @@ async def everything(store: AnyStore) -> list[Any]:
     return [
         [await store.get("things", key) for key in ("a", "b", "c", "é")],
         [await store.find(Query(collection="things", index=index)) for index in indexes],
+        [await store.find(Query(collection="things", index="mark", prefix=(part,))) for part in (-1, 0, 1, "", "x")],
         await store.counts("c", ["a", "b", "c", "é"]),
         await store.positions(),
         [await store.changes(feed, after=after) for feed in "fg" for after in range(4)],

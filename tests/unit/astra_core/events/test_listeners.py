@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astra_core.events import GroupCommitted, Listeners
+from astra_core.events import GroupCommitted, Listeners, hears
 
 if TYPE_CHECKING:
     import pytest
@@ -28,3 +28,28 @@ def test_no_listeners_are_false() -> None:
     """A producer asks before it builds an event."""
     assert not Listeners()
     assert Listeners(print)
+
+
+def test_a_listener_hears_of_the_kinds_it_names_alone() -> None:
+    """By `hears`, or by an attribute of its own; one that names none hears of all."""
+    heard: list[tuple[str, object]] = []
+
+    @hears(int, str)
+    def some(event: object) -> None:
+        heard.append(("some", event))
+
+    class One:
+        kinds = frozenset({str})
+
+        def __call__(self, event: object, /) -> None:
+            heard.append(("one", event))
+
+    listeners = Listeners(some, One(), lambda event: heard.append(("all", event)))
+    for event in (1, "a", 2.0, True, 2):
+        listeners(event)
+    assert heard == [
+        *(("some", 1), ("all", 1)),
+        *(("some", "a"), ("one", "a"), ("all", "a")),
+        *(("all", 2.0), ("all", True)),
+        *(("some", 2), ("all", 2)),
+    ]

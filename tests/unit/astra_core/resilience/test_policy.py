@@ -12,6 +12,7 @@ import pytest
 from astra_core.errors import Overloaded
 from astra_core.resilience.backoff import Constant
 from astra_core.resilience.breaker import BreakerOpen, BreakerParameters, BreakerState, CircuitBreaker
+from astra_core.resilience.breaker_calls import Calls
 from astra_core.resilience.deadline import (
     DeadlineExceeded,
     DeadlineParameters,
@@ -77,6 +78,13 @@ class World:
         task = asyncio.ensure_future(work)
         await self.clock.run_for(seconds)
         return task.exception() or task.result()
+
+
+@pytest.fixture(autouse=True, params=["in one coroutine", "each in its own"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to make a call do the same."""
+    if request.param == "each in its own":
+        monkeypatch.setattr(Calls, "is_plain", False)
 
 
 async def test_a_call_passes_all_parts_with_its_arguments() -> None:

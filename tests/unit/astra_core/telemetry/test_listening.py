@@ -76,6 +76,7 @@ def metrics() -> Metrics:
         (events.GroupCommitted(5, 0.01, 0.0), "astra_commit_duration_seconds_count"),
         (events.GroupCommitted(5, 0.01, 0.0), "astra_commit_lock_wait_seconds_count"),
         (events.WriterContended(1, 0.01), "astra_writer_contended_total"),
+        (events.EntriesWaiting("links", "alike", 1), "astra_index_entries_waiting{links}{alike}"),
         (events.PoolWaited("db", 0.01), "astra_pool_wait_seconds_count{db}"),
         (
             events.StoreCalled("sqlite", "get", "links", 0.01, ""),

@@ -1,11 +1,12 @@
 """A bulk import beside paced redirects: rows a second, and what it does to the redirects' p99.
 
 One uvicorn worker on one core; its redirects come from wrk on another core, at a fifth of what the server was measured
-to bear just before: every connection waits between two requests. The worker of imports is the service's own, nice 10,
-and may use every core. An import of an NDJSON file is paused and resumed over the API. In each round the redirects run
-once while it is paused (`normal`) and once while it runs (`beside`), in an order that is shuffled; the ratio of the two
-p99 is taken within the round. Then the import runs for a while `alone`. `hold` is how long its commits kept the write
-lock, from the worker's own histogram.
+to bear just before: every connection waits between two requests. The worker of imports is the service's own, and may
+use every core; where that is allowed wrk comes before it on its own (`load_comes_first`), for it stands for clients on
+other machines, whom an import here does not make wait. An import of an NDJSON file is paused and resumed over the API.
+In each round the redirects run once while it is paused (`normal`) and once while it runs (`beside`), in an order that
+is shuffled; the ratio of the two p99 is taken within the round. Then the import runs for a while `alone`. `hold` is how
+long its commits kept the write lock, from the worker's own histogram.
 
 Every redirect must be a good one, and at the end the links in the store must be those that the import says it made.
 Exit code 3: wrk is not installed.
@@ -37,7 +38,7 @@ from loadtests.ratios import paired, quartiles
 from loadtests.runs import Run, run_once
 from loadtests.servers import HOST, Server, serving
 from loadtests.variants import OURS
-from loadtests.wrk import MISSING, Load, find_wrk
+from loadtests.wrk import MISSING, Load, find_wrk, may_be_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,11 +198,12 @@ def measure(options: argparse.Namespace, wrk: str, folder: Path) -> int:
     settings = conditions(
         rounds=options.rounds, seconds=options.seconds, seed=options.seed, rows=options.rows, share=SHARE
     )
-    report = Report("imports", {**settings, "load_on_its_own_core": pinned.apart})
+    first = may_be_first()
+    report = Report("imports", {**settings, "load_on_its_own_core": pinned.apart, "load_comes_first": first})
     write_rows(folder / "links.ndjson", options.rows)
     ours = replace(OURS, settings={**OURS.settings, **_SETTINGS})
     with serving(ours, folder, core=pinned.server) as server:
-        full = Load(wrk=wrk, connections=CONNECTIONS, seconds=options.seconds, core=pinned.load)
+        full = Load(wrk=wrk, connections=CONNECTIONS, seconds=options.seconds, core=pinned.load, first=first)
         try:
             rounds(server, full, options, folder, report)
         except AssertionError as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from astra_core.asgi import Header
 
-__all__ = ["MISSING", "Load", "WrkError", "WrkResult", "find_wrk"]
+__all__ = ["MISSING", "Load", "WrkError", "WrkResult", "find_wrk", "may_be_first"]
 
 MISSING = 3
 """Exit code of a load test that needs wrk and does not find it."""
@@ -22,6 +22,7 @@ MISSING = 3
 LUA = Path(__file__).with_name("lua")
 _MARK = "ASTRA-WRK "
 _GRACE = 30.0
+_FIRST = ("chrt", "--rr", "1")
 
 
 class WrkError(Exception):
@@ -66,7 +67,8 @@ class WrkResult:
 class Load:
     """How to load a server: `connections` that each wait for the answer before the next request, for whole seconds.
 
-    One thread of wrk, on `core` alone when one is given.
+    One thread of wrk, on `core` alone when one is given. `first`: before every other process there, as if it were
+    another machine's (needs the right to run with real-time priority: see `may_be_first`).
     """
 
     wrk: str
@@ -75,6 +77,7 @@ class Load:
     core: int | None
     headers: Sequence[Header] = ()
     script: str = "done.lua"
+    first: bool = False
 
     def run(self, url: str, *, seconds: int | None = None, arguments: Iterable[str] = ()) -> WrkResult:
         """Run wrk once against `url`; `arguments` go to the script."""
@@ -83,6 +86,8 @@ class Load:
         for name, value in self.headers:
             command += ["-H", f"{name.decode()}: {value.decode()}"]
         pinned = [] if self.core is None else ["taskset", "-c", str(self.core)]
+        if self.first:
+            pinned += _FIRST
         finished = subprocess.run(
             [*pinned, *command, url, "--", *arguments],
             capture_output=True,
@@ -93,6 +98,14 @@ class Load:
         if finished.returncode != 0:
             raise WrkError(f"wrk ended with {finished.returncode}: {finished.stderr[-500:]}")
         return WrkResult.parse(finished.stdout)
+
+
+def may_be_first() -> bool:
+    """Whether a load may come `first`."""
+    try:
+        return subprocess.run([*_FIRST, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def find_wrk() -> str | None:

@@ -20,6 +20,9 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+_NICE = 10
+"""Whoever answers requests comes first."""
+
 
 def main() -> int:
     """Carry out imports; the exit code says whether that went well: 2 settings, 1 the store."""
@@ -28,6 +31,7 @@ def main() -> int:
     except ConfigError as error:
         logger.error("the worker of imports cannot start: %s", error)
         return 2
+    os.nice(_NICE)  # before there is a second thread: each has its own
     logs = install_logs(settings.log)
     try:
         asyncio.run(run_worker(settings))

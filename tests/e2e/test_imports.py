@@ -198,7 +198,11 @@ def test_every_server_starts_the_worker_and_it_dies_with_its_parent(launch: Laun
     assert workers(server.folder) == set()
     key = service.json("POST", "/v1/imports", rows_of(count))["id"]
     server.until("under way", lambda: service.done(key) > 0)
-    assert len(workers(server.folder)) == 1
+    (worker,) = workers(server.folder)
+    assert os.sched_getscheduler(worker) == os.SCHED_IDLE  # its first thread, which has no lock, gives way to all
+    others = {int(task.name) for task in Path(f"/proc/{worker}/task").iterdir()} - {worker}
+    assert os.SCHED_OTHER in {os.sched_getscheduler(task) for task in others}  # so does not the one that commits
+    assert {os.getpriority(os.PRIO_PROCESS, task) for task in (worker, *others)} == {10}
     os.killpg(server.popen.pid, signal.SIGSTOP)  # the group at one moment, so that nobody starts another
     for pid in _group(server.popen.pid) - workers(server.folder):
         os.kill(pid, signal.SIGKILL)

@@ -95,7 +95,7 @@ class Settler:
         }
         self._settle_at = settle_at
         self._look_every = max(1, settle_at // _LOOK)
-        self._committed = 0
+        self._committed = self._look_every  # look at the first commit, too: a process before may have left many
         self._task: asyncio.Task[None] | None = None
 
     def committed(self, writes: Sequence[Write]) -> None:

@@ -104,6 +104,7 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
 
 async def run_worker(settings: Settings) -> None:
     """Carry out imports until none comes for a while; the parent, which holds the lease, started this process."""
+
     async def work() -> None:
         clock = SystemClock()
         async with importing(settings, clock=clock) as importer:

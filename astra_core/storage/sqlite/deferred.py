@@ -39,6 +39,8 @@ SETTLE_AT = 16_384
 """Entries that wait before they are moved: reading all of them takes a millisecond, and a read does."""
 _AT_ONCE = 256
 """Entries moved at once: about a millisecond, in the transaction of whatever is committed then."""
+_PASS = 4 * SETTLE_AT
+"""Entries looked through and moved before the next look: the most that memory holds, should many have come to wait."""
 _LOOK = 8
 """How many times a table is looked at while it fills: counting costs nothing, but a read in another thread."""
 
@@ -53,7 +55,7 @@ class _Moves:
         parts = ", ".join((*columns(index), "key"))
         wanted = ", ".join(f"n.{column}" for column in (*columns(index), "key"))
         self.count = f"SELECT coalesce((SELECT max(rowid) FROM {fresh}) - (SELECT min(rowid) FROM {fresh}) + 1, 0)"
-        self.order = f"SELECT rowid FROM {fresh} ORDER BY {parts}"
+        self.order = f"SELECT rowid FROM {fresh} ORDER BY {parts} LIMIT {_PASS}"
         self.copy = (
             f"INSERT OR IGNORE INTO {settled} ({parts})"
             f" SELECT {wanted} FROM json_each(?) AS moved CROSS JOIN {fresh} AS n ON n.rowid = moved.value"
@@ -65,7 +67,7 @@ class _Moves:
         return int(connection.execute(self.count).fetchall()[0][0])
 
     def in_order(self, connection: sqlite3.Connection) -> list[int]:
-        """Return the numbers of the entries that wait, in the order of the index."""
+        """Return the numbers of the entries that wait, or of so many of them, in the order of the index."""
         return [row[0] for row in connection.execute(self.order).fetchall()]
 
     def move(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:

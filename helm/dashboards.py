@@ -313,7 +313,7 @@ DEPENDENCIES = Dashboard(
             ),
             Panel(
                 title="Deferred indexes",
-                about="Entries that wait to be put in order: some 16,000 at most, unless the store is in trouble.",
+                about="Entries that wait to be put in order: some 8,000 at most, unless the store is in trouble.",
                 unit="short",
                 queries={
                     "{{collection}}: {{index}}": total("astra_index_entries_waiting", "collection, index", how="max")

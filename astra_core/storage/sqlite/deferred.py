@@ -35,10 +35,10 @@ __all__ = ["SETTLE_AT", "Settler"]
 
 logger = logging.getLogger(__name__)
 
-SETTLE_AT = 16_384
-"""Entries that wait before they are moved: reading all of them takes a millisecond, and a read does."""
-_AT_ONCE = 256
-"""Entries moved at once: about a millisecond, in the transaction of whatever is committed then."""
+SETTLE_AT = 8_192
+"""Entries that wait before they are moved: a read of the index looks through all of them, in half a millisecond."""
+_AT_ONCE = 512
+"""Entries moved at once: one or two milliseconds, in the transaction of whatever is committed then."""
 _PASS = 4 * SETTLE_AT
 """Entries looked through and moved before the next look: the most that memory holds, should many have come to wait."""
 _LOOK = 8

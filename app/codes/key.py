@@ -9,9 +9,8 @@ import msgspec
 
 from app.codes.errors import CodeKeyMismatch
 from app.codes.permutation import SCHEME
-from astra_core.errors import CommitConflict
+from astra_core.storage.once import made_once
 from astra_core.storage.records import Collection
-from astra_core.storage.writes import Insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +44,11 @@ async def settle_key(
     Callers may race: one insert wins and all get its key. Raises `CodeKeyMismatch` when the stored key is another
     than the configured one, or belongs to a permutation that this version does not know; `StoreUnavailable`.
     """
-    stored = await _stored(store)
-    if stored is None:
-        own = _StoredKey(SCHEME, configured or randomness(KEY_BYTES))
-        try:
-            await store.commit([Insert(collection=SYSTEM.name, key=_RECORD, value=msgspec.json.encode(own))])
-        except CommitConflict:
-            stored = await _stored(store)
-        else:
-            stored = own
+
+    def make() -> bytes:
+        return msgspec.json.encode(_StoredKey(SCHEME, configured or randomness(KEY_BYTES)))
+
+    stored = _decoded(await made_once(store, SYSTEM.name, _RECORD, make))
     if stored is None or stored.scheme != SCHEME:
         raise CodeKeyMismatch(f"the store's codes are not made by {SCHEME}, the only scheme this version knows")
     if configured is not None and configured != stored.key:
@@ -61,11 +56,10 @@ async def settle_key(
     return stored.key
 
 
-async def _stored(store: Store) -> _StoredKey | None:
-    record = await store.get(SYSTEM.name, _RECORD)
-    if record is None:
+def _decoded(value: bytes | None) -> _StoredKey | None:
+    if value is None:
         return None
     try:
-        return msgspec.json.decode(record.value, type=_StoredKey)
+        return msgspec.json.decode(value, type=_StoredKey)
     except msgspec.DecodeError:  # its text would be chained, and the record holds the key
         raise CodeKeyMismatch("the record that the store holds for it cannot be read") from None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.codes import SYSTEM
-from astra_core.errors import CommitConflict, StorageError
-from astra_core.storage.writes import Insert
+from astra_core.errors import StorageError
+from astra_core.storage.once import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,25 +35,20 @@ async def settle_identity(store: Store, *, randomness: Callable[[int], bytes] = 
     Callers may race: one insert wins and all get its identity. A store in memory has a new one each life. Raises
     `StorageError` when the stored one cannot be read, and `StoreUnavailable`.
     """
-    stored = await _stored(store)
-    if stored is None:
-        own = _StoredIdentity(randomness(IDENTITY_BYTES))
-        try:
-            await store.commit([Insert(collection=SYSTEM.name, key=_RECORD, value=msgspec.json.encode(own))])
-        except CommitConflict:
-            stored = await _stored(store)
-        else:
-            stored = own
+
+    def make() -> bytes:
+        return msgspec.json.encode(_StoredIdentity(randomness(IDENTITY_BYTES)))
+
+    stored = _decoded(await made_once(store, SYSTEM.name, _RECORD, make))
     if stored is None or len(stored.id) != IDENTITY_BYTES:
         raise StorageError("the record that the store holds for its identity cannot be read")
     return stored.id.hex()
 
 
-async def _stored(store: Store) -> _StoredIdentity | None:
-    record = await store.get(SYSTEM.name, _RECORD)
-    if record is None:
+def _decoded(value: bytes | None) -> _StoredIdentity | None:
+    if value is None:
         return None
     try:
-        return msgspec.json.decode(record.value, type=_StoredIdentity)
+        return msgspec.json.decode(value, type=_StoredIdentity)
     except msgspec.DecodeError as error:
         raise StorageError("the record that the store holds for its identity cannot be read") from error

@@ -12,13 +12,12 @@ The order, outermost first, and its reason:
 * **limiter** next to the call, so that a permit is held while the dependency works, never while a retry sleeps.
 
 Each part's `call` takes the next one as its function, so composing them needs no wrapper in between. Where none of them
-needs a coroutine of its own for a call, which is nearly always, `Policy.call` takes the same steps in one: the four
-cost more than all they do.
+needs a coroutine of its own for a call, which is nearly always, `Policy` takes the steps inside the deadline in one:
+three coroutines cost more than all that they do.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +28,7 @@ from astra_core.resilience.limiter import Priority
 from astra_core.resilience.retry import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from astra_core.resilience.deadline import Deadlines
     from astra_core.resilience.limiter import Limiter
@@ -100,44 +99,45 @@ class Policy:
         """The same policy for calls that queue as `priority`."""
         return dataclasses.replace(self, priority=priority)
 
-    async def call(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T:
+    def call(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, T]:
         """Return `await fn(...)` under every part of this policy, or raise what the call or a part raised."""
         if self._parts is None:
-            return await self._chained(fn, *args, **kwargs)
+            return self._chained(fn, *args, **kwargs)
         deadlines, retry, breaker, limiter = self._parts
         if not retry.is_plain or not breaker.is_plain or limiter.is_adaptive:
-            return await self._chained(fn, *args, **kwargs)
-        deadline = deadlines.enter()
+            return self._chained(fn, *args, **kwargs)
+        return deadlines.call(self._inlined, retry, breaker, limiter, fn, *args, **kwargs)
+
+    async def _inlined(
+        self,
+        retry: RetryPolicy,
+        breaker: Calls,
+        limiter: Limiter,
+        fn: Callable[..., Awaitable[T]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> T:
+        """What stands inside the deadline, step by step."""
+        retry.begin()
         try:
-            deadline.check()
-            retry.begin()
+            permit = breaker.begin()
             try:
-                permit = breaker.begin()
+                if not limiter.try_acquire():
+                    await limiter.acquire(self.priority)
                 try:
-                    if not limiter.try_acquire():
-                        await limiter.acquire(self.priority)
-                    try:
-                        result = await fn(*args, **kwargs)
-                    finally:
-                        limiter.release()
-                except BaseException as error:
-                    breaker.raised(permit, error)
-                    raise
-                breaker.end(permit)
-                return result
-            except Exception as error:
-                plan = retry.plan_after(error, self.repeat)
-                if plan is None:
-                    raise
-            further: T = await retry.again(plan, self.repeat, *self._chain[2:], fn, *args, **kwargs)
-            return further
-        except asyncio.CancelledError as error:
-            exceeded = deadline.claim(error)
-            if exceeded is None:
+                    result = await fn(*args, **kwargs)
+                finally:
+                    limiter.release()
+            except BaseException as error:
+                breaker.raised(permit, error)
                 raise
-            raise exceeded from error
-        finally:
-            deadlines.leave(deadline)
+            breaker.end(permit)
+            return result
+        except Exception as error:
+            plan = retry.plan_after(error, self.repeat)
+            if plan is None:
+                raise
+        return await retry.again(plan, self.repeat, *self._chain[2:], fn, *args, **kwargs)
 
     async def _chained(self, fn: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         chain = *self._chain, fn

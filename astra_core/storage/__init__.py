@@ -10,6 +10,7 @@ from astra_core.storage.guarded import (
 from astra_core.storage.history import Event, History, Message
 from astra_core.storage.memory import MemoryStore
 from astra_core.storage.observed import observed
+from astra_core.storage.once import made_once
 from astra_core.storage.records import Collection, Index, Page, Query, Record
 from astra_core.storage.sqlite import SqliteStore
 from astra_core.storage.store import Store
@@ -62,6 +63,7 @@ __all__ = [
     "Write",
     "guarded",
     "limit_store",
+    "made_once",
     "observed",
     "store_from_url",
     "store_is_failing",

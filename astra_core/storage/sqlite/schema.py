@@ -112,14 +112,8 @@ def _index_statements(shape: Shape, present: set[str]) -> Iterator[str]:
     for index in shape.multi:
         parts = ", ".join(columns(index))
         primary = parts if index.unique else f"{parts}, key"
-        yield (
-            f"CREATE TABLE IF NOT EXISTS {index_name(shape, index)} ("
-            + "".join(f"{column} NOT NULL, " for column in columns(index))
-            + f"key TEXT NOT NULL, PRIMARY KEY ({primary})) WITHOUT ROWID"
-        )
+        cells = "".join(f"{column} NOT NULL, " for column in columns(index)) + "key TEXT NOT NULL"
+        name = index_name(shape, index)
+        yield f"CREATE TABLE IF NOT EXISTS {name} ({cells}, PRIMARY KEY ({primary})) WITHOUT ROWID"
         if index.deferred:
-            yield (
-                f"CREATE TABLE IF NOT EXISTS {fresh_name(shape, index)} ("
-                + "".join(f"{column} NOT NULL, " for column in columns(index))
-                + "key TEXT NOT NULL)"
-            )
+            yield f"CREATE TABLE IF NOT EXISTS {fresh_name(shape, index)} ({cells})"

@@ -62,6 +62,7 @@ async def found(store: SqliteStore, number: int) -> Page:
 def tables(path: Path) -> tuple[list[str], list[str]]:
     """Return the keys of the entries that are in order, and of those that wait."""
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN")  # both at one moment: entries move meanwhile
         settled, fresh = (
             [row[0] for row in connection.execute(f'SELECT key FROM "{name}"')]
             for name in ("x:things:mark", "x:things:mark:fresh")

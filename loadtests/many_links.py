@@ -73,7 +73,7 @@ async def fill(settings: Settings, count: int, *, seed: int) -> Links:
     async with opened_store(settings) as store:
         factory = CodeFactory(store)
         await factory.open()
-        links = LinkRepository(store)
+        links = LinkRepository(store, keys=factory)
         began = time.monotonic()
         for first in range(0, count, _LINKS_A_COMMIT):
             made = [await factory.next_code() for _ in range(first, min(first + _LINKS_A_COMMIT, count))]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from app.codes import CodeFactory
 from app.links import LinkRepository, Resolver
 from app.main import compose
 from astra_core.clock import SystemClock
@@ -63,9 +64,11 @@ class Side:
     cpu: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, name: str, store: StoreEngine, links: Links) -> Side:
+    async def of(cls, name: str, store: StoreEngine, links: Links) -> Side:
         """Put a resolver that keeps nothing on `store`."""
-        repository = LinkRepository(store)
+        codes = CodeFactory(store)
+        await codes.open()
+        repository = LinkRepository(store, keys=codes)
         resolver = Resolver(repository, clock=SystemClock(), capacity=0, negative_capacity=0, ttl=5.0)
         return cls(name, resolver, links.codes)
 
@@ -105,7 +108,7 @@ async def resolve(folders: dict[str, Path], links: dict[str, Links], options: ar
         sides: list[Side] = []
         for name in ("thousand", "million"):
             store = await stack.enter_async_context(opened_store(settings_of(OURS, folders[name])))
-            sides.append(Side.of(name, store, links[name]))
+            sides.append(await Side.of(name, store, links[name]))
         for side in sides:
             await side.block(draw, options.lookups)  # the first block warms up
             side.wall.clear()

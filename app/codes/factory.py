@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from app.codes.base62 import encode
 from app.codes.errors import CodesExhausted
-from app.codes.key import settle_key
-from app.codes.permutation import CODE_COUNT, Permutation
+from app.codes.key import settle_codes
+from app.codes.permutation import CODE_COUNT
 from app.domain.rules import is_reserved
 from astra_core.clock import SystemClock
 from astra_core.errors import ConfigError, StoreUnavailable
 from astra_core.storage.writes import Add
 
 if TYPE_CHECKING:
+    from app.codes.scheme import Codes
     from astra_core.clock import Clock
     from astra_core.storage.store import Store
 
-__all__ = ["BLOCK", "CODE_LENGTH", "PRIVATE_LENGTH", "REGIONS", "REGION_CODES", "CodeFactory"]
+__all__ = ["BLOCK", "PRIVATE_LENGTH", "REGIONS", "REGION_CODES", "CodeFactory"]
 
-CODE_LENGTH = 7
 PRIVATE_LENGTH = 12
 REGIONS = 64
 REGION_CODES = CODE_COUNT // REGIONS
@@ -61,7 +61,7 @@ class CodeFactory:
         self._key = key
         self._clock: Clock = clock or SystemClock()
         self._randomness = randomness or random.SystemRandom()
-        self._permutation: Permutation | None = None
+        self._codes: Codes | None = None
         self._next = self._end = self._floor = 0
         self._spare: tuple[int, int] | None = None
         self._fetch: asyncio.Task[None] | None = None
@@ -77,8 +77,7 @@ class CodeFactory:
 
     async def open(self) -> None:
         """Make or read the key. Raises `CodeKeyMismatch`, `StoreUnavailable`."""
-        key = await settle_key(self._store, self._key, randomness=self._randomness.randbytes)
-        self._permutation = Permutation(key)
+        self._codes = await settle_codes(self._store, self._key, randomness=self._randomness.randbytes)
 
     async def close(self) -> None:
         """Stop the fetch under way, if any; callers that wait for it get `StoreUnavailable`."""
@@ -88,13 +87,13 @@ class CodeFactory:
 
     def code_at_hand(self) -> str | None:
         """Return what `next_code` would, or None where it takes that: a block is used up, or a code is reserved."""
-        if self._permutation is None or self._next == self._end:
+        if self._codes is None or self._next == self._end:
             return None
         number = self._next
         self._next = number + 1
         if self._spare is None and self._fetch is None and (self._end - number - 1) * 5 <= self._block:
             self._prefetch()
-        code = encode(self._permutation.permute(number << _REGION_BITS | self._region), CODE_LENGTH)
+        code = self._codes.code(number << _REGION_BITS | self._region)
         return None if is_reserved(code) else code
 
     async def next_code(self) -> str:
@@ -103,8 +102,7 @@ class CodeFactory:
         It may still equal a custom code, so insert if absent, and take another on conflict. Suspends only when no
         number is left; all who wait share one fetch. Raises `StoreUnavailable` then, and `CodesExhausted`.
         """
-        if self._permutation is None:
-            raise StoreUnavailable("codes: the factory is not open")
+        self._opened()
         while True:
             if self._next == self._end:
                 if self._spare is None:
@@ -118,6 +116,14 @@ class CodeFactory:
         """Return a code of 12 random characters (71 bits), which nobody can guess; insert it if absent all the same."""
         return encode(self._randomness.randrange(62**PRIVATE_LENGTH), PRIVATE_LENGTH)
 
+    def sort_key(self, code: str) -> str:
+        """See `Codes.sort_key`. Raises `StoreUnavailable` before the factory is open."""
+        return self._opened().sort_key(code)
+
+    def code_of(self, sort_key: str) -> str:
+        """See `Codes.code_of`. Raises `StoreUnavailable` before the factory is open."""
+        return self._opened().code_of(sort_key)
+
     async def advance(self, blocks: int) -> None:
         """Move the counter past `blocks` blocks and drop the numbers at hand: for a store restored from a backup.
 
@@ -129,6 +135,11 @@ class CodeFactory:
         (self._floor,) = await self._store.commit([self._add(blocks * self._block)])
         self._next = self._end = 0
         self._spare = None
+
+    def _opened(self) -> Codes:
+        if self._codes is None:
+            raise StoreUnavailable("codes: the factory is not open")
+        return self._codes
 
     def _add(self, amount: int) -> Add:
         return Add(counters=COUNTERS, amounts={f"next:{self._region}": amount})

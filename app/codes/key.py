@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.codes.errors import CodeKeyMismatch
-from app.codes.permutation import SCHEME
+from app.codes.scheme import SCHEME, SCHEMES, Codes
 from astra_core.storage.once import made_once
 from astra_core.storage.records import Collection
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
     from astra_core.storage.store import Store
 
-__all__ = ["KEY_BYTES", "SYSTEM", "settle_key"]
+__all__ = ["KEY_BYTES", "SYSTEM", "settle_codes"]
 
 KEY_BYTES = 32
 SYSTEM = Collection(name="system")
 """The collection that holds the key; whoever builds the store declares it there."""
 
 _RECORD = "codes"
+_KNOWN = ", ".join(SCHEMES)
 
 
 class _StoredKey(msgspec.Struct, frozen=True):
-    """The stored record: which permutation, and its key (base64 in the JSON)."""
+    """The stored record: which scheme, and its key (base64 in the JSON)."""
 
     scheme: str
     key: bytes
@@ -36,24 +37,25 @@ class _StoredKey(msgspec.Struct, frozen=True):
         return f"_StoredKey(scheme={self.scheme!r})"
 
 
-async def settle_key(
+async def settle_codes(
     store: Store, configured: bytes | None = None, *, randomness: Callable[[int], bytes] = token_bytes
-) -> bytes:
-    """Return the key of this store's codes; the first caller ever makes it, of what is configured or at random.
+) -> Codes:
+    """Return the codes of this store; the first caller ever makes their key, of what is configured or at random.
 
     Callers may race: one insert wins and all get its key. Raises `CodeKeyMismatch` when the stored key is another
-    than the configured one, or belongs to a permutation that this version does not know; `StoreUnavailable`.
+    than the configured one, or belongs to a scheme that this version does not know; `StoreUnavailable`.
     """
 
     def make() -> bytes:
-        return msgspec.json.encode(_StoredKey(SCHEME, configured or randomness(KEY_BYTES)))
+        return msgspec.json.encode(_StoredKey(SCHEME.name, configured or randomness(KEY_BYTES)))
 
     stored = _decoded(await made_once(store, SYSTEM.name, _RECORD, make))
-    if stored is None or stored.scheme != SCHEME:
-        raise CodeKeyMismatch(f"the store's codes are not made by {SCHEME}, the only scheme this version knows")
+    scheme = None if stored is None else SCHEMES.get(stored.scheme)
+    if stored is None or scheme is None:
+        raise CodeKeyMismatch(f"the store's codes are made by none of the schemes this version knows: {_KNOWN}")
     if configured is not None and configured != stored.key:
         raise CodeKeyMismatch("differs from the key this store's codes are made with: configure that one, or none")
-    return stored.key
+    return Codes(scheme, stored.key)
 
 
 def _decoded(value: bytes | None) -> _StoredKey | None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from hashlib import blake2s
 from struct import Struct
 
-__all__ = ["CODE_COUNT", "SCHEME", "Permutation"]
+__all__ = ["CODE_COUNT", "Permutation"]
 
 CODE_COUNT = 62**7
 """Codes of 7 base62 characters: 3.5e12."""
-SCHEME = "feistel-8-blake2s-21"
-"""The name stored beside the key: 8 rounds over two halves of 21 bits. Another permutation needs another name."""
 
 _ROUNDS = 8
 _WORD = Struct("<I")
@@ -25,15 +23,18 @@ class Permutation:
     SP 800-38G rev. 1 makes in FF3-1. The network covers 2**42 numbers, codes are 62**7; what lands outside is permuted
     again until it lands inside (cycle walking: Black and Rogaway, 2002), which keeps it a bijection and takes 1.25
     passes on average. It hides order and count; it is not a secret that anything else may rest on.
+
+    `lead` are bytes hashed before each half. With one at least the block of the key is hashed once for all, where it
+    would be in each round: BLAKE2 leaves a full block alone until it knows that more follows.
     """
 
-    def __init__(self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT) -> None:
+    def __init__(self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT, lead: bytes = b"") -> None:
         if not 0 < size <= 1 << 2 * half_bits:
             raise ValueError(f"size must be 1 to 2**{2 * half_bits}")
         self._half_bits = half_bits
         self._mask = (1 << half_bits) - 1
         self._size = size
-        self._rounds = tuple(blake2s(key=key, salt=bytes([number]), digest_size=4) for number in range(_ROUNDS))
+        self._rounds = tuple(blake2s(lead, key=key, salt=bytes([number]), digest_size=4) for number in range(_ROUNDS))
 
     def permute(self, number: int) -> int:
         """Return the place of `number`, which must lie in [0, size)."""
@@ -54,12 +55,13 @@ class Permutation:
         """Return the number whose place is `number`."""
         self._check(number)
         half_bits, mask, size = self._half_bits, self._mask, self._size
+        pack, unpack = _WORD.pack, _WORD.unpack
         while True:
             left, right = number >> half_bits, number & mask
             for keyed in reversed(self._rounds):
                 digest = keyed.copy()
-                digest.update(left.to_bytes(4, "little"))
-                left, right = right ^ int.from_bytes(digest.digest(), "little") & mask, left
+                digest.update(pack(left))
+                left, right = right ^ unpack(digest.digest())[0] & mask, left
             number = left << half_bits | right
             if number < size:
                 return number

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.links.repository import LinkRepository
     from astra_core.clock import Clock
     from astra_core.events import Listener
+    from astra_core.storage.records import Record
     from astra_core.storage.writes import Write
     from astra_core.workflow.runner import StoreWithHistory
 
@@ -82,6 +83,10 @@ class LinkKeeper:
     def overdue(self, now: int, *, limit: int) -> Query:
         """See `Keeper.overdue`."""
         return Query(collection=LINKS.name, index=DUE, below=now + 1, limit=limit)
+
+    def key(self, record: Record) -> str:
+        """See `Keeper.key`."""
+        return self._links.code_of(record.key)
 
 
 def timers_of(state: LinkState, standing: Standing) -> Mapping[str, int]:

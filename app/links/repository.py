@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -28,6 +28,7 @@ __all__ = [
     "REMAINING",
     "LinkPage",
     "LinkRepository",
+    "SortKeys",
     "StoredLink",
     "digest_of",
     "place_of",
@@ -110,19 +111,44 @@ def _number_of(digest: str) -> int:
     return int(digest[:16], 16) - 2**63
 
 
+class SortKeys(Protocol):
+    """What records of links are kept by: codes lie in no order, and an index is cheap to fill in order."""
+
+    def sort_key(self, code: str, /) -> str:
+        """Return the key of a code's record; no two codes have the same."""
+        ...
+
+    def code_of(self, sort_key: str, /) -> str:
+        """Return the code whose key that is."""
+        ...
+
+
+class _AsTheyAre:
+    """Records are kept by their codes."""
+
+    def sort_key(self, code: str, /) -> str:
+        return code
+
+    def code_of(self, sort_key: str, /) -> str:
+        return sort_key
+
+
 class LinkRepository:
     """Reads links, and says what to commit to create or change one; knows the store's port and no engine.
 
-    Creations are told on the topic `announce`, unless that is empty.
+    Creations are told on the topic `announce`, unless that is empty. Everybody who works on one store needs the same
+    `keys`; nobody but this class knows what they are, all others name links by their codes.
     """
 
-    def __init__(self, store: Store, *, announce: str = "") -> None:
+    def __init__(self, store: Store, *, keys: SortKeys | None = None, announce: str = "") -> None:
         self._store = store
         self._announce = announce
+        keys = keys or _AsTheyAre()
+        self.sort_key, self.code_of = keys.sort_key, keys.code_of
 
     async def get(self, code: str) -> StoredLink | None:
         """Return a link in whatever state, deleted ones included."""
-        record = await self._store.get(LINKS.name, code)
+        record = await self._store.get(LINKS.name, self.sort_key(code))
         return None if record is None else _stored(record)
 
     async def get_with_remaining(self, code: str) -> tuple[Link, int | None] | None:
@@ -169,18 +195,22 @@ class LinkRepository:
             prefix=prefix,
             contains=contains.lower(),
             descending=True,
-            after=after,
+            after=None if after is None else (*after[:-1], self.sort_key(str(after[-1]))),
             limit=limit,
         )
         page = await self._store.find(query)
-        return LinkPage(tuple(map(_stored, page.records)), page.next)
+        following = None if page.next is None else (*page.next[:-1], self.code_of(str(page.next[-1])))
+        return LinkPage(tuple(map(_stored, page.records)), following)
 
-    def creation(self, link: Link, *, place: str = "") -> list[Write]:
-        """Return what to commit for a new link; the insert stands first. `place` is what it claims in `REUSE`."""
+    def creation(self, link: Link, *, key: str = "", place: str = "") -> list[Write]:
+        """Return what to commit for a new link; the insert stands first.
+
+        `key` is the sort key of its code, if that is known already, and `place` what it claims in `REUSE`.
+        """
         writes: list[Write] = [
             Insert(
                 collection=LINKS.name,
-                key=link.code,
+                key=key or self.sort_key(link.code),
                 value=_ENCODER.encode(link),
                 entries=_entries(link, place=place),
                 text=_text(link),
@@ -201,7 +231,7 @@ class LinkRepository:
         writes: list[Write] = [
             Replace(
                 collection=LINKS.name,
-                key=link.code,
+                key=self.sort_key(link.code),
                 version=version,
                 value=_ENCODER.encode(link),
                 entries=_entries(link),

@@ -121,8 +121,8 @@ def compose(
     )
     tried = observed(engine, name=settings.store.engine, listener=listeners, clock=clock)
     store = guarded(tried, reads=reads, writes=writes)
-    links = LinkRepository(store, announce=announced(settings))
     codes = compose_codes(settings, store, clock=clock)
+    links = LinkRepository(store, keys=codes, announce=announced(settings))
     folders = compose_folders(settings, run=read_files)
 
     resolver = Resolver(

@@ -64,7 +64,7 @@ def compose_importer(
     options = settings.imports
     return Importer(
         imports,
-        SliceCreator(store, LinkRepository(store, announce=announced(settings)), codes, clock=clock),
+        SliceCreator(store, LinkRepository(store, keys=codes, announce=announced(settings)), codes, clock=clock),
         draft=draft_of_row,
         report=report_of,
         rules=rules,

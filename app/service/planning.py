@@ -46,7 +46,8 @@ class Outcome(Struct, frozen=True):
 class Plan(Struct, eq=False):
     """One draft on its way; `link` is what to insert, `found` what to answer instead.
 
-    `place` is what the link claims among its equals, if it is one to be reused.
+    `key` is the sort key of the link's code, empty where nobody asked for it yet; `place` what the link claims among
+    its equals, if it is one to be reused.
     """
 
     draft: Draft | None
@@ -54,6 +55,7 @@ class Plan(Struct, eq=False):
     found: Snapshot | None = None
     twin: Plan | None = None
     error: AstraError | None = None
+    key: str = ""
     place: str = ""
 
     def outcome(self) -> Outcome:
@@ -115,7 +117,7 @@ class Planner:
         code = None if link.code or link.private else self._codes.code_at_hand()
         if code is None or (taken is not None and code in taken):
             return False
-        plan.link = replace(link, code=code)
+        plan.link, plan.key = replace(link, code=code), self._links.sort_key(code)
         if taken is not None:
             taken.add(code)
         return True
@@ -128,7 +130,7 @@ class Planner:
             code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
             while taken is not None and code in taken:  # asked for by a draft before: the two would conflict for ever
                 code = self._codes.private_code() if plan.link.private else await self._codes.next_code()
-            plan.link = replace(plan.link, code=code)
+            plan.link, plan.key = replace(plan.link, code=code), self._links.sort_key(code)
         elif taken is not None and (code in taken or (look and await self._links.get(code) is not None)):
             plan.error = CodeTaken(code)
         if taken is not None:
@@ -155,7 +157,7 @@ class Planner:
             if place and not place % _SLICE:
                 await asyncio.sleep(0)
             if plan.error is None and plan.found is None and plan.twin is None and plan.link is not None:
-                creation = self._links.creation(plan.link, place=plan.place)
+                creation = self._links.creation(plan.link, key=plan.key, place=plan.place)
                 writes += creation
                 owners += [plan] * len(creation)
         return writes, owners

@@ -37,7 +37,7 @@ class Imports(Section, frozen=True, kw_only=True):
     hold: Annotated[
         Duration,
         restart("How long a commit may keep the write lock; it takes as many rows as that allows.", ge=0.0005, le=1),
-    ] = 0.005
+    ] = 0.003
     pause: Annotated[Duration, restart("Pause after each commit, for all others who write.", le=10)] = 0.0
     idle: Annotated[
         Duration, restart("A worker that the service started ends after this long without work.", ge=0.1, le=86_400)

@@ -70,9 +70,10 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
     files = BlockingPool("files", threads=1, queue=100, clock=clock)
     metrics = Metrics((*LIBRARY, *PRODUCT), clock=clock, folder=Path(settings.metrics.folder), run=files.run)
     held = _Held(metrics.histogram(IMPORT_HOLD).observe)
-    store, pools = compose_store(
-        settings, clock, listeners=Listeners(held), limits=replace(store_limits(settings), checkpoint=_CHECKPOINT)
-    )
+    # A slice is a transaction, and so is what moves entries of a deferred index: together they would keep the lock for
+    # as long as both.
+    limits = replace(store_limits(settings), checkpoint=_CHECKPOINT, group=1)
+    store, pools = compose_store(settings, clock, listeners=Listeners(held), limits=limits)
     codes = compose_codes(settings, store, clock=clock)
     folders = compose_folders(settings, run=files.run)
     imports = compose_imports(settings, store, run=files.run, clock=clock)

@@ -17,6 +17,7 @@ from astra_core.workflow.entries import Entry, Kept, Occurrence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astra_core.storage.records import Record
     from astra_core.storage.store import Store
     from astra_core.storage.writes import Entries, Write
     from astra_core.workflow.definition import Workflow
@@ -58,6 +59,10 @@ class Keeper(Protocol[S, D]):
         """Return the query for records whose first timer is due by `now`, in microseconds, the longest due first."""
         ...
 
+    def key(self, record: Record) -> str:
+        """Return the key of the instance whose record `overdue` found."""
+        ...
+
 
 class RecordKeeper(Generic[S, D]):
     """A `Keeper` with a collection of its own, a JSON object a record."""
@@ -89,6 +94,10 @@ class RecordKeeper(Generic[S, D]):
     def overdue(self, now: int, *, limit: int) -> Query:
         """See `Keeper.overdue`."""
         return Query(collection=self._workflow.name, index="due", below=now + 1, limit=limit)
+
+    def key(self, record: Record) -> str:
+        """See `Keeper.key`."""
+        return record.key
 
     def _kept(self, key: str, stored: _Stored) -> Kept[S, D]:
         workflow = self._workflow

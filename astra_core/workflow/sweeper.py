@@ -111,9 +111,10 @@ class Sweeper(Generic[S, E, C, D]):
 
     async def round(self) -> int:
         """Work on one batch; returns how many instances it found due. Raises `StoreUnavailable`."""
-        query = self._runner.keeper.overdue(round(self._clock.time() * 1e6), limit=self._batch)
+        keeper = self._runner.keeper
+        query = keeper.overdue(round(self._clock.time() * 1e6), limit=self._batch)
         page = await self._store.find(dataclasses.replace(query, after=self._after))
-        keys, away = iter([record.key for record in page.records]), list[StoreUnavailable]()
+        keys, away = iter([keeper.key(record) for record in page.records]), list[StoreUnavailable]()
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._at_once, len(page.records))):
                 group.create_task(self._work(keys, away))

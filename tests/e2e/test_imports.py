@@ -86,9 +86,8 @@ def check(service: Service, key: str, count: int, database: Path) -> None:
     assert [line["row"] for line in report] == list(range(1, count + 1))
     made = {line["code"]: f"https://example.com/{line['row'] - 1}" for line in report if line["status"] == 201}
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        stored = {
-            code: json.loads(value)["url"] for code, value in connection.execute("SELECT key, value FROM r_links")
-        }
+        links = [json.loads(value) for (value,) in connection.execute("SELECT value FROM r_links")]
+        stored = {link["code"]: link["url"] for link in links}
         limits = connection.execute("SELECT count(*) FROM counters WHERE name = 'remaining' AND value = 5").fetchone()
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert stored == made

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.codes import SYSTEM
+from app.codes.scheme import SCHEME, Codes
 from app.domain import LIFE, Link, state_of
 from app.links import LINKS, REMAINING, LinkRepository, LinkRunner, Resolver, StoredLink, link_runner
 from app.service import IDEMPOTENCY, LinkHistory, LinkManager, LinkRules
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from app.service import Happening
     from astra_core.storage import Collection, StoreEngine
 
-__all__ = ["CODE", "KINDS", "NOW", "RULES", "Living", "living", "open_store"]
+__all__ = ["CODE", "CODES", "KINDS", "NOW", "RULES", "Living", "living", "open_store"]
 
 KINDS = ("memory", "sqlite")
-CODE = "abc"
+CODES = Codes(SCHEME, bytes(32))
+CODE = "Abc0xyZ"
+"""Of the form that has a sort key of another form: what looks a link up by the wrong one finds nothing."""
 NOW = 1_700_000_000
 RULES = LinkRules(own_hosts=frozenset(), allow_credentials=True, max_url=8_192, redirect_status=302)
 COLLECTIONS = (LINKS, LIFE.seen, REFUSED, IDEMPOTENCY, SYSTEM)
@@ -101,7 +104,7 @@ class Living:
 async def living(store: StoreEngine, *, announce: str = "") -> AsyncIterator[Living]:
     """Put the service over a store."""
     clock = FakeClock(time=NOW)
-    links = LinkRepository(store, announce=announce)
+    links = LinkRepository(store, keys=CODES, announce=announce)
     runner = link_runner(store, links, announce=announce, clock=clock)
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
     yield Living(store, links, runner, LinkManager(store, links, runner, resolver, clock=clock), clock)

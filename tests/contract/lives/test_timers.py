@@ -10,7 +10,7 @@ import pytest
 from app.domain import Delete, LinkState, Restore, recorded_state
 from app.links import LINKS
 from astra_core.workflow import Sweeper
-from tests.contract.lives.living import CODE, KINDS, NOW, RULES, living, open_store
+from tests.contract.lives.living import CODE, CODES, KINDS, NOW, RULES, living, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,4 +105,4 @@ async def test_what_is_due_survives_a_restart(kind: str, tmp_path: Path) -> None
         link.clock.step(25)
         assert await sweep(link) == 1
         assert await told(link) == [("made", 0), ("started", 10), ("expired", 20)]
-        assert (await store.get(LINKS.name, CODE)) is not None
+        assert (await store.get(LINKS.name, CODES.sort_key(CODE))) is not None

@@ -158,8 +158,8 @@ async def running(
         clock=CLOCK,
         pool=files,
     )
-    repository = LinkRepository(store)
     codes = CodeFactory(store, region=0, block=100, key=None, clock=CLOCK)
+    repository = LinkRepository(store, keys=codes)
     resolver = Resolver(repository, clock=CLOCK, capacity=100, negative_capacity=100, ttl=5.0)
     keys = IdempotencyKeys(store, ttl=3600, clock=CLOCK)
     creator = LinkCreator(store, repository, codes, resolver, keys, clock=CLOCK)

@@ -61,7 +61,8 @@ class Data:
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Return every stored link by its code."""
-        return {key: json.loads(value) for key, value in self.rows("SELECT key, value FROM r_links")}
+        links = [json.loads(value) for (value,) in self.rows("SELECT value FROM r_links")]
+        return {link["code"]: link for link in links}
 
     def segments(self) -> list[str]:
         """Return the names of all files in the journal, half-made ones too."""

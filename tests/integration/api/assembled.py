@@ -108,8 +108,8 @@ async def no_figures(accept: str) -> tuple[str, bytes]:
 async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembled]:
     """Build and open it; `block` codes are at hand at a time."""
     clock, store, problems = FakeClock(), FaultyStore(), Problems(RequestIds())
-    links = LinkRepository(store)
     codes = CodeFactory(store, block=block, clock=clock)
+    links = LinkRepository(store, keys=codes)
     resolver = Resolver(links, clock=clock, capacity=100, negative_capacity=100, ttl=5.0)
     keys = IdempotencyKeys(store, ttl=86_400.0, clock=clock)
     runner = link_runner(store, links, clock=clock)

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +41,22 @@ async def test_newest_first_page_by_page(service: Served) -> None:
     first = (await service.http.get("/v1/links", params={"limit": 7})).json()
     assert first["next_cursor"] is None
     assert first["items"][0] == await service.read("link-6")
+
+
+async def test_links_cannot_be_counted_up(tmp_path: Path) -> None:
+    """Links are kept by numbers, which no answer holds, and by which nobody finds one."""
+    async with serve(settings_at(tmp_path, "sqlite")) as service:
+        made = [(await service.create())["code"] for _ in range(3)]
+        cursor = (await service.http.get("/v1/links", params={"limit": 1})).json()["next_cursor"]
+        with contextlib.closing(sqlite3.connect(tmp_path / "astra.db")) as connection:
+            keys = [key for (key,) in connection.execute("SELECT key FROM r_links ORDER BY key")]
+        assert [key[0] for key in keys] == ["#"] * 3
+        for key in keys:
+            assert key not in base64.urlsafe_b64decode(cursor + "==").decode()
+            for path in (f"/v1/links/{quote(key)}", f"/v1/links/{quote(key)}/history", f"/{quote(key)}"):
+                assert (await service.http.get(path)).status_code == 404
+            assert (await service.http.delete(f"/v1/links/{quote(key)}")).status_code == 404
+        assert await codes(service) == made[::-1]
 
 
 async def test_filters(service: Served) -> None:

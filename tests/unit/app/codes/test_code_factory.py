@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from app.codes import base62
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from astra_core.storage.writes import Write
 
 KEY = b"0123456789abcdef0123456789abcdef"
+PERMUTATION = Permutation(KEY, lead=b"\0")
 
 
 class Switchable(MemoryStore):
@@ -92,7 +95,7 @@ async def test_regions_with_stores_of_their_own_never_collide(store: Switchable)
     here, there = await opened(store, key=KEY, region=1), await opened(other, key=KEY, region=2)
     codes = await take(here, 3_000) + await take(there, 3_000)
     assert len(set(codes)) == 6_000
-    numbers = [Permutation(KEY).invert(base62.decode(code)) for code in codes]
+    numbers = [PERMUTATION.invert(base62.decode(code)) for code in codes]
     assert {number & 63 for number in numbers} == {1, 2}
     await other.close()
 
@@ -220,7 +223,7 @@ async def test_the_loser_of_the_race_takes_the_winners_key() -> None:
     gate.set()
     await opening
     code = await late.next_code()
-    assert Permutation(KEY).invert(base62.decode(code)) == 0
+    assert PERMUTATION.invert(base62.decode(code)) == 0
     await store.close()
 
 
@@ -228,7 +231,7 @@ async def test_a_configured_key_is_stored_and_another_refused(store: Switchable)
     """The first configured key stays: without one it is used, with another the error is one line without either key."""
     await opened(store, key=KEY)
     code = await (await opened(store)).next_code()
-    assert Permutation(KEY).invert(base62.decode(code)) == 0
+    assert PERMUTATION.invert(base62.decode(code)) == 0
     with pytest.raises(CodeKeyMismatch) as caught:
         await opened(store, key=b"another key of enough bytes")
     assert isinstance(caught.value, ConfigError)
@@ -248,13 +251,33 @@ async def test_a_stored_key_this_version_cannot_use_is_refused(store: Switchable
     assert record.value == value
 
 
+async def test_a_store_keeps_the_scheme_that_it_was_begun_with(store: Switchable) -> None:
+    """Codes of an older store go on as they began, and its links stay where they are."""
+    begun = msgspec.json.encode({"scheme": "feistel-8-blake2s-21", "key": base64.b64encode(KEY).decode()})
+    await store.commit([Insert(collection="system", key="codes", value=begun)])
+    factory = await opened(store, key=KEY)
+    code = await factory.next_code()
+    assert Permutation(KEY).invert(base62.decode(code)) == 0
+    assert factory.sort_key(code) == code == factory.code_of(code)
+
+
+async def test_sort_keys_need_an_open_factory(store: Switchable) -> None:
+    """Before the key is known nobody can say what a link is kept by."""
+    factory = CodeFactory(store)
+    for ask in (factory.sort_key, factory.code_of):
+        with pytest.raises(StoreUnavailable, match="not open"):
+            ask("abcdefg")
+    await factory.open()
+    assert factory.code_of(factory.sort_key("abcdefg")) == "abcdefg"
+
+
 async def test_the_key_appears_in_no_log_and_no_repr(store: Switchable, caplog: pytest.LogCaptureFixture) -> None:
     """Neither what is logged nor what is printed of a factory holds its key."""
     caplog.set_level(logging.DEBUG)
     factory = await opened(store, key=KEY, block=10)
     await take(factory, 3)
     assert repr(factory) == "CodeFactory(region=0, block=10, left=7)"
-    assert "0123456789abcdef" not in caplog.text + str(vars(factory)["_permutation"])
+    assert "0123456789abcdef" not in caplog.text + str(vars(vars(factory)["_codes"]))
 
 
 async def test_advancing_skips_what_a_lost_store_gave_out(store: Switchable) -> None:
@@ -282,7 +305,7 @@ async def test_a_fetch_that_advancing_overtook_is_dropped(store: Switchable) -> 
     await factory.advance(5)
     hold.set()
     code = await factory.next_code()
-    assert Permutation(KEY).invert(base62.decode(code)) >> 6 == 70
+    assert PERMUTATION.invert(base62.decode(code)) >> 6 == 70
 
 
 async def test_a_region_ends_with_an_error(store: Switchable) -> None:
@@ -290,19 +313,19 @@ async def test_a_region_ends_with_an_error(store: Switchable) -> None:
     await store.commit([Add(counters="codes", amounts={"next:3": REGION_CODES - 10})])
     factory = await opened(store, region=3, block=10, key=KEY)
     codes = await take(factory, 10)
-    assert Permutation(KEY).invert(base62.decode(codes[-1])) == CODE_COUNT - 64 + 3
+    assert PERMUTATION.invert(base62.decode(codes[-1])) == CODE_COUNT - 64 + 3
     with pytest.raises(CodesExhausted, match="region 3"):
         await factory.next_code()
 
 
 async def test_a_number_whose_code_is_reserved_is_skipped(store: Switchable) -> None:
     """`healthz` and `metrics` have seven letters: their numbers are passed over."""
-    number = Permutation(KEY).invert(base62.decode("metrics"))
+    number = PERMUTATION.invert(base62.decode("metrics"))
     sequence, region = number >> 6, number & 63
     await store.commit([Add(counters="codes", amounts={f"next:{region}": sequence})])
     code = await (await opened(store, key=KEY, region=region)).next_code()
     assert not is_reserved(code)
-    assert Permutation(KEY).invert(base62.decode(code)) >> 6 == sequence + 1
+    assert PERMUTATION.invert(base62.decode(code)) >> 6 == sequence + 1
 
 
 async def test_private_codes_are_random_and_long(store: Switchable) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from app.codes.scheme import SCHEME, Codes
 from app.domain import BaseState, Link
 from app.links import LINKS, LinkRepository
 from astra_core.storage import Insert, MemoryStore
@@ -46,3 +47,29 @@ async def test_only_states_that_few_links_are_in_have_an_index() -> None:
     assert "base" not in inserted(links.creation(LINK)[0]).entries
     page = await links.page(base=BaseState.DISABLED, tag=None, contains="", after=None, limit=10)
     assert [found.link.code for found in page.links] == ["off"]
+
+
+async def test_links_are_kept_by_sort_keys_and_named_by_codes() -> None:
+    """Records stand in the order of their numbers; pages, and where the next one begins, know codes alone."""
+    store = MemoryStore(collections=(LINKS,))
+    await store.open()
+    codes = Codes(SCHEME, bytes(32))
+    links = LinkRepository(store, keys=codes)
+    made = [codes.code(number) for number in range(0, 640, 64)]
+    for code in (*made, "custom"):
+        await store.commit(links.creation(replace(LINK, code=code)))
+    assert [(stored := await links.get(code)) and stored.link.code for code in (*made, "custom")] == [*made, "custom"]
+    assert await links.get("#00000000000") is None
+    seen, after = list[str](), None
+    while True:
+        page = await links.page(base=None, tag=None, contains="", after=after, limit=3)
+        seen += [found.link.code for found in page.links]
+        after = page.next
+        if after is None:
+            break
+        assert after[-1] == seen[-1]
+    assert seen == ["custom", *reversed(made)]
+    await store.commit(links.replacement(replace(LINK, code=made[0], title="t"), version=1))
+    changed = await links.get(made[0])
+    assert changed is not None
+    assert (changed.link.title, changed.version) == ("t", 2)

@@ -72,8 +72,8 @@ class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
-        self.links = LinkRepository(self.store)
         self.codes = CodeFactory(self.store, clock=self.clock)
+        self.links = LinkRepository(self.store, keys=self.codes)
         spool = Spool(self.folder, largest=2**20, quota=2**24, uploads=2, patience=5.0, run=at_once)
         self.imports = ImportManager(self.store, spool, keep=3_600.0, clock=self.clock, entropy=os.urandom)
         self.first, self.second = (self.importer(name) for name in ("first", "second"))

@@ -70,8 +70,8 @@ class Made:
 async def made() -> AsyncIterator[Made]:
     """Make the service over an empty store."""
     store, clock = RacedStore(), FakeClock()
-    links = LinkRepository(store)
     codes = CodeFactory(store, block=10_000, clock=clock)
+    links = LinkRepository(store, keys=codes)
     keys = [IdempotencyKeys(store, ttl=60.0, clock=clock) for _ in range(2)]
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
     one, other = (LinkCreator(store, links, codes, resolver, each, clock=clock) for each in keys)

@@ -307,7 +307,8 @@ class Slow:
 
     def __init__(self, keeper: Keeper[Parcel, Weight]) -> None:
         self._keeper = keeper
-        self.writes, self.first, self.overdue = keeper.writes, keeper.first, keeper.overdue
+        self.writes, self.first = keeper.writes, keeper.first
+        self.overdue, self.key = keeper.overdue, keeper.key
 
     async def load(self, key: str) -> Loaded[Parcel, Weight] | None:
         """Read it, and wait a turn."""

@@ -17,8 +17,8 @@ __all__ = ["Follower"]
 
 logger = logging.getLogger(__name__)
 
-_TRIM_EVERY = 200
-"""Changes read between two trims of the feed."""
+_TRIM_EVERY = 1_000
+"""Changes between two trims of the feed."""
 
 
 class Follower:
@@ -78,6 +78,12 @@ class Follower:
             self._moved = moved
         self._looked(healthy=True)
 
+    def applied(self, seq: int) -> None:
+        """Take note of a change that this process made and applied: it need not be read, if it is the next one."""
+        if seq == self.seq + 1:
+            self.seq = seq
+            self._untrimmed += 1
+
     async def _catch_up(self) -> None:
         while True:
             news = await self._feed.changes(self._name, after=self.seq)
@@ -86,7 +92,9 @@ class Follower:
                 self._resolver.clear()
             for code in news.keys:
                 self._resolver.apply(code)
-            self.seq = news.seq
+            self.seq = (
+                news.seq if news.gap else max(self.seq, news.seq)
+            )  # one made here may have been applied meanwhile
             self._untrimmed += len(news.keys)
             if not news.keys:
                 break

@@ -160,7 +160,7 @@ def compose(
     )
 
     keys = IdempotencyKeys(store, ttl=settings.links.idempotency_ttl, clock=clock)
-    creator = LinkCreator(store, links, codes, resolver, keys, clock=clock)
+    creator = LinkCreator(store, links, codes, resolver, keys, clock=clock, applied=follower.applied)
     runner = link_runner(store, links, announce=announced(settings), clock=clock, listeners=listeners)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
     leader = compose_leader(settings, store, links, runner, policies=policies, clock=clock, listeners=listeners)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.links import FEED
 from app.service.planning import Planner
 from astra_core.errors import CommitConflict
+from astra_core.storage.writes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from astra_core.storage.store import Store
 
 __all__ = ["LinkCreator"]
+
+
+def _nobody(number: int) -> None:
+    pass
 
 
 class LinkCreator:
@@ -37,13 +43,16 @@ class LinkCreator:
         keys: IdempotencyKeys,
         *,
         clock: Clock,
+        applied: Callable[[int], None] = _nobody,
     ) -> None:
+        """`applied` is told the number of each change in the links' feed that was made and applied here."""
         self.created = 0
         self.reused = 0
         self._store = store
         self._planner = Planner(store, links, codes, clock=clock)
         self._resolver = resolver
         self._keys = keys
+        self._applied = applied
 
     def create(
         self,
@@ -100,7 +109,7 @@ class LinkCreator:
                 self._count(plans)
                 return answer
             try:
-                await self._store.commit(writes)
+                numbers = await self._store.commit(writes)
             except CommitConflict as conflict:
                 if conflict.write < len(owners):
                     await self._planner.settle(owners)
@@ -108,6 +117,9 @@ class LinkCreator:
             for plan in dict.fromkeys(owners):
                 if plan.link is not None:
                     self._resolver.apply(plan.link.code)
+            for write, number in zip(writes, numbers, strict=True):
+                if type(write) is Change and write.feed == FEED:
+                    self._applied(number)
             self._count(plans)
             return answer
 

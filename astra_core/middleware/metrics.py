@@ -76,9 +76,8 @@ class MetricsMiddleware(Layer):
             x.notes[_HEADERS] = headers
         if headers and headers[-1] == _EMPTY:
             return  # as of most redirects
-        for name, value in headers:
-            if name == b"content-length":
-                x.size = _number(value)
+        if length := dict(headers).get(b"content-length"):
+            x.size = _number(length)
 
     def rescue(self, x: Exchange, error: BaseException) -> None:
         """See who ended a request without an answer: a cancellation means that nobody wanted it any more."""

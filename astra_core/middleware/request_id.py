@@ -53,7 +53,9 @@ class RequestIdMiddleware(Layer):
         """Send it back. The headers are replaced, not added to: the application may send the same list each time."""
         if self._answers is None or self._answers(message["status"]):
             name = self._header
-            headers = [header for header in message.get("headers", ()) if header[0] != name]
+            headers = list(message.get("headers", ()))
+            if name in dict(headers):
+                headers = [header for header in headers if header[0] != name]
             headers.append((name, x.scope[REQUEST_ID].encode("ascii")))
             message["headers"] = headers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from app.links import FEED, Follower, LinkRepository, Resolver
 from astra_core.errors import StoreUnavailable
 from astra_core.testing import FakeClock
 from tests.unit.app.links.doubles import Store, change, create, link, replace, turns
+
+if TYPE_CHECKING:
+    from astra_core.storage import Changes
 
 
 class World:
@@ -52,6 +56,42 @@ async def test_only_what_changed_is_dropped(world: World) -> None:
     assert (world.follower.seq, world.follower.gaps, world.follower.healthy) == (4, 0, True)
 
 
+async def test_a_change_made_and_applied_here_is_not_read_again(world: World) -> None:
+    """If it is the next one; behind somebody else's, which nobody here knows, all are read."""
+    await create(world.store, link("own"))
+    world.follower.applied(3)
+    await world.resolver.resolve("/own")
+    await world.follower.follow()
+    assert (world.cached("abc", "own"), world.follower.seq) == ([True, True], 3)
+    await replace(world.store, "abc", title="by another process")
+    await create(world.store, link("late"))
+    world.follower.applied(5)
+    assert world.follower.seq == 3
+    await world.follower.follow()
+    assert (world.cached("abc", "own"), world.follower.seq) == ([False, True], 5)
+
+
+async def test_what_is_applied_while_others_are_read_stays_applied(world: World) -> None:
+    """The reading began before it and knows nothing of it."""
+    changes, seen = world.store.changes, list[int]()
+
+    async def slowly(feed: str, *, after: int, limit: int = 1000) -> Changes:
+        news = await changes(feed, after=after, limit=limit)
+        if len(seen) == 1:
+            await create(world.store, link("own"))
+            world.follower.applied(4)
+        seen.append(after)
+        return news
+
+    world.store.changes = slowly  # type: ignore[method-assign]
+    await create(world.store, link("other"))
+    await world.follower.follow()
+    assert (seen, world.follower.seq) == ([2, 3], 4)
+    await create(world.store, link("next"))
+    await world.follower.follow()
+    assert (seen, world.follower.seq) == ([2, 3, 4, 5], 5)
+
+
 async def test_nothing_older_than_the_start_is_read(world: World) -> None:
     """Opening goes to the end of the feed, since nothing is cached yet."""
     assert world.follower.seq == 2
@@ -88,19 +128,19 @@ async def test_a_gap_clears_everything(world: World) -> None:
 
 
 async def test_the_feed_is_trimmed_now_and_then(world: World) -> None:
-    """Every couple of hundred changes, down to what is to be kept."""
+    """Every thousand changes, down to what is to be kept."""
     for _ in range(5):
-        await change(world.store, *("abc" for _ in range(60)))
+        await change(world.store, *("abc" for _ in range(240)))
         await world.follower.follow()
     assert world.store.trims == 1
-    assert len(world.store._feeds[FEED]) <= 50 + 60
+    assert len(world.store._feeds[FEED]) <= 50 + 240
     assert world.follower.gaps == 0
 
 
 async def test_a_store_that_takes_no_trim_is_no_silent_feed(world: World) -> None:
     """On a full disk the changes were read all the same: entries need no TTL."""
     world.store.refuses_trims = True
-    await change(world.store, *("abc" for _ in range(300)))
+    await change(world.store, *("abc" for _ in range(1_200)))
     await world.follower.follow()
     assert world.store.trims == 1
     assert world.follower.healthy

@@ -67,12 +67,13 @@ def build_edge(
         tracing,
         # It answers for whatever the others raise, and nothing answers for it.
         partial(LastResort, problems=problems),
+        # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it, nor
+        # needs a name for it. If it is logged the log gives it one.
+        partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
         partial(RequestIdMiddleware, ids=policies.ids, trusted=trusted, answers=_is_no_redirect),
         # It answers for the requests that shutdown cancels, wherever inside they wait.
         partial(Draining, drain=drain, problems=problems),
-        # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it.
-        partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
         # What is called from here on hears whether the request is traced.
         trace_scope,
         # What is logged from here on names its request. Above, nothing is logged of a request but its own line.

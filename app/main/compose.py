@@ -49,6 +49,7 @@ from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.keyed import BlockingPool
+from astra_core.middleware import RequestNames
 from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.storage import guarded, observed, store_from_url
 from astra_core.workflow import REFUSED
@@ -214,6 +215,8 @@ def compose(
         freshness=freshness,
     )
 
+    edge_policies = policies.edge(routes=management.routes, ids=ids)
+    name = RequestNames(ids=ids, trusted=edge_policies.trusted)
     edge = build_edge(
         redirects,
         resolver=resolver,
@@ -221,9 +224,9 @@ def compose(
         freshness=freshness,
         current=current,
         drain=drain,
-        policies=policies.edge(routes=management.routes, ids=ids),
+        policies=edge_policies,
         metrics=telemetry.metrics,
-        access_log=telemetry.access_log,
+        access_log=partial(telemetry.access_log, name=name),
         tracing=telemetry.tracing_gate,
         trace_scope=telemetry.trace_scope,
         problems=problems,

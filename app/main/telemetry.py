@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.main.live import Live
     from app.settings import Log, Settings
     from app.settings import Tracing as TracingSettings
-    from astra_core.asgi import ASGIApp
+    from astra_core.asgi import ASGIApp, Scope
     from astra_core.clock import Clock
     from astra_core.config import Loaded
     from astra_core.events import Listener
@@ -80,11 +80,11 @@ class Telemetry:
         tracing = self.tracing
         return None if tracing is None else lambda traces: tracing.linked("count clicks", traces)
 
-    def access_log(self, app: ASGIApp) -> AccessLogMiddleware:
-        """Put access lines round `app`; they follow the settings."""
+    def access_log(self, app: ASGIApp, *, name: Callable[[Scope], object]) -> AccessLogMiddleware:
+        """Put access lines round `app`; they follow the settings. `name` names a request that nobody named before."""
         log = self.live.settings.log
         layer = AccessLogMiddleware(
-            app, ratio=log.access_ratio, slow=log.slow, per_second=log.per_second, clock=self.clock
+            app, ratio=log.access_ratio, slow=log.slow, per_second=log.per_second, clock=self.clock, name=name
         )
         self.live.follow(
             lambda s: (s.log.access_ratio, s.log.slow, s.log.per_second),

@@ -36,7 +36,8 @@ class AccessLogMiddleware(Layer):
     Of those at most `per_second` lines a second are written, in bursts of as many; `suppressed` counts the others. A
     request failed when it raised or its status is 5xx (an error line), a slow one gives a warning. A request that was
     cancelled has status 499, and is sampled like the others. The query string is never logged. `route(scope)` returns
-    the template; `random()` a number in [0, 1).
+    the template; `random()` a number in [0, 1); `name(scope)` gives an id to a request that is logged and has none, see
+    `RequestNames`.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class AccessLogMiddleware(Layer):
         route: Callable[[Scope], str | None] = route_of,
         clock: Clock | None = None,
         random: Callable[[], float] = random.random,
+        name: Callable[[Scope], object] | None = None,
     ) -> None:
         super().__init__(app)
         self._logger = logger or logging.getLogger("astra.access")
         self._route = route
         self._now = (clock or SystemClock()).monotonic
         self._random = random
+        self._name = name
         self.suppressed = 0
         self._refilled = self._now()
         self.configure(ratio=ratio, slow=slow, per_second=per_second)
@@ -118,6 +121,8 @@ class AccessLogMiddleware(Layer):
         if not self._logger.isEnabledFor(level):
             return
         scope = x.scope
+        if self._name is not None:
+            self._name(scope)
         route = self._route(scope)
         method = scope["method"][:_METHOD]
         extra: dict[str, Any] = {

@@ -117,6 +117,19 @@ async def test_a_secret_of_a_request_is_told_nowhere(tmp_path: Path) -> None:
     assert SECRET not in told
 
 
+async def test_each_line_of_a_request_names_it(tmp_path: Path) -> None:
+    """Of a redirect that memory answers too, which has no name but there."""
+    written = io.StringIO()
+    with http_collector() as (endpoint, _):
+        async with telling(tmp_path, endpoint, written) as served:
+            link = await served.create()
+            for _ in range(5):
+                assert await served.follow(link["code"]) == 302
+    lines = [msgspec.json.decode(line) for line in written.getvalue().splitlines() if '"astra.access"' in line]
+    assert [line["status"] for line in lines] == [201, 302, 302, 302, 302, 302]
+    assert len({line["request_id"] for line in lines}) == len(lines)
+
+
 def requests(code: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Return requests with a secret in each place that may hold one."""
     headers = {

@@ -88,6 +88,23 @@ async def test_a_sampled_line_says_what_happened(kept: Kept) -> None:
     assert "token" not in repr(line)
 
 
+async def test_who_is_logged_without_a_name_is_given_one(kept: Kept) -> None:
+    """One that has an id keeps it; one that is not logged needs none."""
+
+    def name(scope: Any) -> None:
+        scope.setdefault("astra.request_id", "made for the line")
+
+    async def nameless(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/abc":
+            del scope["astra.request_id"]
+        await app()(scope, receive, send)
+
+    await ask(logged(nameless, ratio=1.0, name=name))
+    await ask(logged(app(), ratio=1.0, name=name))
+    await ask(logged(nameless, ratio=1.0))
+    assert [line.request.get("request_id") for line in kept.lines] == ["made for the line", "r1", None]
+
+
 async def test_a_share_is_sampled(kept: Kept) -> None:
     """The gaps are those of the random numbers: at a ratio of 0.5, u = 0.6 skips one request."""
     access = logged(app(), ratio=0.5, random=lambda: 0.6)

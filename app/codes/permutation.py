@@ -10,31 +10,32 @@ __all__ = ["CODE_COUNT", "Permutation"]
 CODE_COUNT = 62**7
 """Codes of 7 base62 characters: 3.5e12."""
 
-_ROUNDS = 8
 _WORD = Struct("<I")
 
 
 class Permutation:
     """A bijection of [0, size) chosen by a key.
 
-    A balanced Feistel network (Luby and Rackoff, 1988: three rounds of pseudo-random functions give a pseudo-random
-    permutation, four one that withstands inversion queries too) over `2 * half_bits` bits, its round function BLAKE2s
-    with the key and the round's number as salt. Halves of 21 bits are small, so it makes 8 rounds, as many as NIST
-    SP 800-38G rev. 1 makes in FF3-1. The network covers 2**42 numbers, codes are 62**7; what lands outside is permuted
-    again until it lands inside (cycle walking: Black and Rogaway, 2002), which keeps it a bijection and takes 1.25
-    passes on average. It hides order and count; it is not a secret that anything else may rest on.
+    A balanced Feistel network (Luby and Rackoff, 1988) over `2 * half_bits` bits, its round function BLAKE2s with the
+    key and the round's number as salt. Six `rounds` of random functions are not told from a random permutation by who
+    asks for fewer than some 2**half_bits numbers, forwards and backwards (Patarin, 2004); four, by who asks for fewer
+    than the root of that. The network covers 2**42 numbers, codes are 62**7; what lands outside is permuted again until
+    it lands inside (cycle walking: Black and Rogaway, 2002), which keeps it a bijection and takes 1.25 passes on
+    average. It hides order and count; it is not a secret that anything else may rest on.
 
-    `lead` are bytes hashed before each half. With one at least the block of the key is hashed once for all, where it
+    `lead` are bytes hashed before each half. With one of them the block of the key is hashed once for all, where it
     would be in each round: BLAKE2 leaves a full block alone until it knows that more follows.
     """
 
-    def __init__(self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT, lead: bytes = b"") -> None:
+    def __init__(
+        self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT, rounds: int = 6, lead: bytes = b"\0"
+    ) -> None:
         if not 0 < size <= 1 << 2 * half_bits:
             raise ValueError(f"size must be 1 to 2**{2 * half_bits}")
         self._half_bits = half_bits
         self._mask = (1 << half_bits) - 1
         self._size = size
-        self._rounds = tuple(blake2s(lead, key=key, salt=bytes([number]), digest_size=4) for number in range(_ROUNDS))
+        self._rounds = tuple(blake2s(lead, key=key, salt=bytes([number]), digest_size=4) for number in range(rounds))
 
     def permute(self, number: int) -> int:
         """Return the place of `number`, which must lie in [0, size)."""

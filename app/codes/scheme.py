@@ -23,16 +23,19 @@ class Scheme(NamedTuple):
     """A way to make codes. What a store has begun with it keeps for ever: codes given out must not come again."""
 
     name: str
+    rounds: int
+    """See `Permutation`."""
     lead: bytes
     """See `Permutation`."""
     sorts: bool
     """Whether links are kept by the numbers of their codes, and not by the codes, which lie in no order."""
 
 
-SCHEME = Scheme("feistel-8-blake2s-21-sorted", b"\0", sorts=True)
-"""The one that new stores begin with: 8 rounds over two halves of 21 bits."""
+SCHEME = Scheme("feistel-6-blake2s-21-sorted", rounds=6, lead=b"\0", sorts=True)
+"""The one that new stores begin with: 6 rounds over two halves of 21 bits."""
+_FIRST = Scheme("feistel-8-blake2s-21", rounds=8, lead=b"", sorts=False)
 
-SCHEMES: Mapping[str, Scheme] = {each.name: each for each in (Scheme("feistel-8-blake2s-21", b"", sorts=False), SCHEME)}
+SCHEMES: Mapping[str, Scheme] = {each.name: each for each in (_FIRST, SCHEME)}
 """Those that this version knows, by name."""
 
 
@@ -40,7 +43,7 @@ class Codes:
     """The codes of one store: its scheme with its key."""
 
     def __init__(self, scheme: Scheme, key: bytes) -> None:
-        self._permutation = Permutation(key, lead=scheme.lead)
+        self._permutation = Permutation(key, rounds=scheme.rounds, lead=scheme.lead)
         self._sorts = scheme.sorts
         self._last = "", ""
         """The code that was made last, with its sort key: whoever asks asks at once."""

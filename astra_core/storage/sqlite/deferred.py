@@ -45,6 +45,7 @@ _LOOK = 8
 """How many times a table is looked at while it fills: counting costs nothing, but a read in another thread."""
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[int]).decode
 
 
 class _Moves:
@@ -55,7 +56,10 @@ class _Moves:
         parts = ", ".join((*columns(index), "key"))
         wanted = ", ".join(f"n.{column}" for column in (*columns(index), "key"))
         self.count = f"SELECT coalesce((SELECT max(rowid) FROM {fresh}) - (SELECT min(rowid) FROM {fresh}) + 1, 0)"
-        self.order = f"SELECT rowid FROM {fresh} ORDER BY {parts} LIMIT {_PASS}"
+        # One row: each row fetched would give up the interpreter, and win it back from who commits meanwhile.
+        self.order = (
+            f"SELECT json_group_array(number) FROM (SELECT rowid AS number FROM {fresh} ORDER BY {parts} LIMIT {_PASS})"
+        )
         self.copy = (
             f"INSERT OR IGNORE INTO {settled} ({parts})"
             f" SELECT {wanted} FROM json_each(?) AS moved CROSS JOIN {fresh} AS n ON n.rowid = moved.value"
@@ -68,7 +72,7 @@ class _Moves:
 
     def in_order(self, connection: sqlite3.Connection) -> list[int]:
         """Return the numbers of the entries that wait, or of so many of them, in the order of the index."""
-        return [row[0] for row in connection.execute(self.order).fetchall()]
+        return _decode(connection.execute(self.order).fetchall()[0][0])
 
     def move(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
         """Move entries. What was moved or deleted meanwhile is not there, and what has its number now may move too."""

@@ -92,9 +92,8 @@ class Follower:
                 self._resolver.clear()
             for code in news.keys:
                 self._resolver.apply(code)
-            self.seq = (
-                news.seq if news.gap else max(self.seq, news.seq)
-            )  # one made here may have been applied meanwhile
+            # One that was made here may have been applied meanwhile.
+            self.seq = news.seq if news.gap else max(self.seq, news.seq)
             self._untrimmed += len(news.keys)
             if not news.keys:
                 break

@@ -51,6 +51,8 @@ class Made:
     manager: LinkManager
     keys: IdempotencyKeys
     clock: FakeClock
+    applied: list[int]
+    """What the first creator told whoever follows the changes."""
 
     async def create(
         self, *drafts: Draft | AstraError, by: LinkCreator | None = None, receipt: Receipt | None = None
@@ -74,12 +76,14 @@ async def made() -> AsyncIterator[Made]:
     links = LinkRepository(store, keys=codes)
     keys = [IdempotencyKeys(store, ttl=60.0, clock=clock) for _ in range(2)]
     resolver = Resolver(links, clock=clock, capacity=10, negative_capacity=10, ttl=5.0)
-    one, other = (LinkCreator(store, links, codes, resolver, each, clock=clock) for each in keys)
+    applied = list[int]()
+    one = LinkCreator(store, links, codes, resolver, keys[0], clock=clock, applied=applied.append)
+    other = LinkCreator(store, links, codes, resolver, keys[1], clock=clock)
     runner = link_runner(store, links, clock=clock)
     manager = LinkManager(store, links, runner, resolver, clock=clock)
     async with store:
         await codes.open()
         await codes.next_code()  # so that the block's own commit is not counted
         store.commits = 0
-        yield Made(store, one, other, manager, keys[0], clock)
+        yield Made(store, one, other, manager, keys[0], clock, applied)
         await codes.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.domain import InvalidLink
-from app.links import REMAINING
+from app.links import FEED, REMAINING
 from app.service import CodeTaken, Draft, Receipt
 from astra_core.storage.writes import Insert, Take
 from tests.unit.app.service.made import Made, made
@@ -40,6 +40,17 @@ async def test_one_commit_a_request(service: Made) -> None:
     assert service.store.commits == 2
     await service.create(Draft(url="ftp://x"), InvalidLink([]), Draft(url=URL, reuse=True))
     assert service.store.commits == 2
+
+
+async def test_who_follows_the_changes_is_told_of_each_made_here(service: Made) -> None:
+    """By its number in the links' feed, in order; not of another creator's, nor of what came to nothing."""
+    await service.create(Draft(url=URL))
+    await service.create(Draft(url=URL, max_visits=3), Draft(url="ftp://x"), Draft(url=f"{URL}2"))
+    await service.create(Draft(url=URL), by=service.rival)
+    await service.create(Draft(url=URL, reuse=True))
+    await service.create(Draft(url=URL))
+    assert service.applied == [1, 2, 3, 5]
+    assert await service.store.tip(FEED) == 5
 
 
 async def test_what_was_made_and_what_was_found_is_counted(service: Made) -> None:

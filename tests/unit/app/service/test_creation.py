@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from app.domain import InvalidLink
@@ -67,12 +68,14 @@ async def test_a_generated_code_that_is_taken_is_passed_over(service: Made) -> N
     stolen: list[str] = []
 
     async def steal(writes: Sequence[Write]) -> None:
-        stolen.extend(write.key for write in writes if isinstance(write, Insert))
-        await service.create(*[Draft(url=URL, code=code) for code in stolen], by=service.rival)
+        stolen.extend(msgspec.json.decode(write.value)["code"] for write in writes if isinstance(write, Insert))
+        thefts = await service.create(*[Draft(url=URL, code=code) for code in stolen], by=service.rival)
+        assert all(theft.created for theft in thefts)
 
     service.store.rival = steal
     (outcome,) = await service.create(Draft(url=URL))
     assert outcome.created
+    assert len(stolen) == 1
     assert code_of(outcome) not in stolen
     service.store.rival, service.store.commits = steal, 0
     stolen.clear()

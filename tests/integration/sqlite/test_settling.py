@@ -12,6 +12,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.integration.sqlite.settling import EVERY, mark
 
 PROGRAM = Path(__file__).with_name("settling.py")
@@ -20,6 +22,7 @@ KILLS = 100 if os.environ.get("ASTRA_TEST_FULL") else 8
 SEED = int(os.environ.get("ASTRA_TEST_SEED") or time.time_ns() % 2**31)
 
 
+@pytest.mark.timeout(60 + 6 * KILLS)
 async def test_each_record_has_its_entry_once_however_often_processes_are_killed(tmp_path: Path) -> None:
     """Two at a time write to one file; what was acknowledged is there, with one entry, in one of the two tables."""
     chance, path = random.Random(SEED), tmp_path / "a.db"
@@ -27,14 +30,15 @@ async def test_each_record_has_its_entry_once_however_often_processes_are_killed
     def kill_again_and_again() -> tuple[set[int], set[int]]:
         made, gone = set[int](), set[int]()
         for turn in range(KILLS):
-            two = [_start(path, (2 * turn + n) * 10**7) for n in range(2)]
-            time.sleep(0.4 + chance.random() * 0.4)
+            told = [tmp_path / f"{turn}-{n}" for n in range(2)]
+            two = [_start(path, (2 * turn + n) * 10**7, told[n]) for n in range(2)]
+            _until_both_write(told)
+            time.sleep(chance.random() * 0.4)
             for process in two:
                 process.kill()
-            for process in two:
-                lines, errors = process.communicate(timeout=30)
-                assert not errors
-                for line in lines.splitlines(keepends=True):
+            for process, lines in zip(two, told, strict=True):
+                assert not process.communicate(timeout=30)[1]
+                for line in lines.read_text(encoding="ascii").splitlines(keepends=True):
                     if line.endswith("\n"):
                         (made if line[0] == "+" else gone).add(int(line[1:]))
             _check(path, made - gone, gone)
@@ -48,14 +52,22 @@ async def test_each_record_has_its_entry_once_however_often_processes_are_killed
     assert settled > len(made) // 3
 
 
-def _start(path: Path, base: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(path), str(base)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def _start(path: Path, base: int, told: Path) -> subprocess.Popen[str]:
+    with told.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(path), str(base)],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+
+def _until_both_write(told: list[Path]) -> None:
+    end = time.monotonic() + 30
+    while not all(lines.stat().st_size for lines in told):
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def _check(path: Path, there: set[int], gone: set[int]) -> None:

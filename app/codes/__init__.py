@@ -3,7 +3,7 @@
 from app.codes.errors import CodeKeyMismatch, CodesExhausted
 from app.codes.factory import BLOCK, PRIVATE_LENGTH, REGION_CODES, REGIONS, CodeFactory
 from app.codes.key import SYSTEM
-from app.codes.permutation import CODE_COUNT, Permutation
+from app.codes.permutation import CODE_COUNT
 from app.codes.scheme import CODE_LENGTH
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "CodeFactory",
     "CodeKeyMismatch",
     "CodesExhausted",
-    "Permutation",
 ]

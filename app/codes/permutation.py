@@ -27,9 +27,7 @@ class Permutation:
     would be in each round: BLAKE2 leaves a full block alone until it knows that more follows.
     """
 
-    def __init__(
-        self, key: bytes, *, half_bits: int = 21, size: int = CODE_COUNT, rounds: int = 6, lead: bytes = b"\0"
-    ) -> None:
+    def __init__(self, key: bytes, *, rounds: int, lead: bytes, half_bits: int = 21, size: int = CODE_COUNT) -> None:
         if not 0 < size <= 1 << 2 * half_bits:
             raise ValueError(f"size must be 1 to 2**{2 * half_bits}")
         self._half_bits = half_bits

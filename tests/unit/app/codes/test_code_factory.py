@@ -14,6 +14,7 @@ from app.codes.errors import CodeKeyMismatch, CodesExhausted
 from app.codes.factory import BLOCK, REGION_CODES, CodeFactory
 from app.codes.key import SYSTEM
 from app.codes.permutation import CODE_COUNT, Permutation
+from app.codes.scheme import SCHEME
 from app.domain.rules import is_reserved
 from astra_core.errors import ConfigError, StoreUnavailable
 from astra_core.storage.memory import MemoryStore
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from astra_core.storage.writes import Write
 
 KEY = b"0123456789abcdef0123456789abcdef"
-PERMUTATION = Permutation(KEY)
+PERMUTATION = Permutation(KEY, rounds=SCHEME.rounds, lead=SCHEME.lead)
 
 
 class Switchable(MemoryStore):

@@ -14,11 +14,11 @@ from astra_core.telemetry import names
 from astra_core.telemetry.http_record import BOUNDS, REQUEST_BYTES, RESPONSE_BYTES, SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_fastapi_instrumentator.metrics import Info
 
-    from astra_core.asgi import ASGIApp, Exchange, Message, Receive, Scope, Send
+    from astra_core.asgi import ASGIApp, Exchange, Header, Message, Receive, Scope, Send
     from astra_core.clock import Clock
     from astra_core.telemetry import Metrics
 
@@ -76,8 +76,7 @@ class MetricsMiddleware(Layer):
             x.notes[_HEADERS] = headers
         if headers and headers[-1] == _EMPTY:
             return  # as of most redirects
-        if length := dict(headers).get(b"content-length"):
-            x.size = _number(length)
+        x.size = _length(headers)
 
     def rescue(self, x: Exchange, error: BaseException) -> None:
         """See who ended a request without an answer: a cancellation means that nobody wanted it any more."""
@@ -98,7 +97,7 @@ class MetricsMiddleware(Layer):
         if x.size > 0:
             values[at + RESPONSE_BYTES] += x.size
         if scope["method"] not in _BODILESS:
-            values[at + REQUEST_BYTES] += _length(scope)
+            values[at + REQUEST_BYTES] += _length(scope["headers"])
         trace = scope.get(TRACE)
         if trace is not None:
             self._exemplify(x, template, place - at, seconds, trace)
@@ -159,12 +158,6 @@ def _labels(template: str | None, method: str, x: Exchange) -> tuple[str, str, s
     return template or "none", method if method in _METHODS else "OTHER", f"{status // 100}xx"
 
 
-def _length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return _number(value)
-    return 0
-
-
-def _number(value: bytes) -> int:
+def _length(headers: Iterable[Header]) -> int:
+    value = dict(headers).get(b"content-length", b"")
     return int(value) if value.isdigit() and len(value) < 19 else 0

@@ -71,7 +71,7 @@ def build_edge(
         # needs a name for it. If it is logged the log gives it one.
         partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
-        partial(RequestIdMiddleware, ids=policies.ids, trusted=trusted, answers=_is_no_redirect),
+        partial(RequestIdMiddleware, ids=policies.ids, answers=_is_no_redirect),
         # It answers for the requests that shutdown cancels, wherever inside they wait.
         partial(Draining, drain=drain, problems=problems),
         # What is called from here on hears whether the request is traced.

@@ -23,7 +23,7 @@ from app.api import (
 from app.clicks import ClickCounter, Journal
 from app.codes import SYSTEM, CodeFactory
 from app.domain import LIFE
-from app.edge import Drain, Freshness, Redirects, build_edge
+from app.edge import Drain, Freshness, Redirects, TrustedProxies, build_edge
 from app.imports import IMPORTS
 from app.links import FEED, LINKS, Follower, LinkRepository, Resolver, link_runner
 from app.main.application import Application
@@ -49,7 +49,6 @@ from astra_core import __version__
 from astra_core.asgi import Problems, RequestIds
 from astra_core.clock import SystemClock
 from astra_core.keyed import BlockingPool
-from astra_core.middleware import RequestNames
 from astra_core.resilience import DeadlineParameters, Sweep
 from astra_core.storage import guarded, observed, store_from_url
 from astra_core.workflow import REFUSED
@@ -86,7 +85,8 @@ def compose(
     clock = clock or SystemClock()
     settings = loaded.settings
     live = Live(settings)
-    ids = RequestIds()
+    trusted = TrustedProxies(settings.http.trusted_proxies)
+    ids = RequestIds(trusted=trusted or None)
     problems = Problems(ids)
     drain = Drain()
     background = Background()
@@ -215,8 +215,6 @@ def compose(
         freshness=freshness,
     )
 
-    edge_policies = policies.edge(routes=management.routes, ids=ids)
-    name = RequestNames(ids=ids, trusted=edge_policies.trusted)
     edge = build_edge(
         redirects,
         resolver=resolver,
@@ -224,9 +222,9 @@ def compose(
         freshness=freshness,
         current=current,
         drain=drain,
-        policies=edge_policies,
+        policies=policies.edge(routes=management.routes, ids=ids, trusted=trusted),
         metrics=telemetry.metrics,
-        access_log=partial(telemetry.access_log, name=name),
+        access_log=partial(telemetry.access_log, name=ids.of),
         tracing=telemetry.tracing_gate,
         trace_scope=telemetry.trace_scope,
         problems=problems,

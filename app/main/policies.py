@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from app.edge import EdgePolicies, TrustedProxies, is_our_fault
+from app.edge import EdgePolicies, is_our_fault
 from astra_core.coordination import coordination_is_failing, coordination_said_nothing
 from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden, hears
 from astra_core.messaging import messaging_is_failing, messaging_said_nothing
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from app.edge import TrustedProxies
     from app.main.instruments import Instruments
     from app.main.live import Live
     from app.settings import Breaker, Bulkhead, Retry, Safeguards, Settings
@@ -109,14 +110,14 @@ class PolicyFactory:
             limiter=self.limiter(name, lambda s: pick(s).bulkhead),
         )
 
-    def edge(self, *, routes: Sequence[BaseRoute], ids: RequestIds) -> EdgePolicies:
+    def edge(self, *, routes: Sequence[BaseRoute], ids: RequestIds, trusted: TrustedProxies) -> EdgePolicies:
         """Return what the middleware round every request is told; the versioned `routes` have a breaker each."""
         settings = self.live.settings.http
         connections = KeyedLimiter("connections", limit=settings.per_connection, listeners=self.listeners)
         self.live.attribute(connections, "limit", lambda s: s.http.per_connection)
         return EdgePolicies(
             ids=ids,
-            trusted=TrustedProxies(settings.trusted_proxies),
+            trusted=trusted,
             deadlines=self.deadlines(
                 "request", lambda s: DeadlineParameters(budget=s.http.deadline, floor=s.http.deadline_floor)
             ),

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from astra_core.asgi.request_id import REQUEST_ID
 from astra_core.asgi.respond import Response
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ class Problems:
 
     def id_of(self, scope: Scope) -> str:
         """Return the id of the request of `scope`; one that no middleware gave an id keeps this one."""
-        request_id: str = scope.get(REQUEST_ID) or scope.setdefault(REQUEST_ID, self._request_ids.next())
-        return request_id
+        return self._request_ids.of(scope)
 
     def respond(self, problem: Problem, scope: Scope) -> Response:
         """Return the response to `problem` in the request of `scope`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,13 +18,27 @@ REQUEST_ID = "astra.request_id"
 
 _BYTES = 16
 _BLOCK = 256
+_SAFE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+"""What may stand in a log line and in a header as it is."""
 
 
 class RequestIds:
-    """An endless supply of ids of 32 hex digits. `entropy(n)` returns n random bytes."""
+    """Names requests, by an endless supply of ids of 32 hex digits. `entropy(n)` returns n random bytes.
 
-    def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
+    The id of a request is our own, unless a `trusted(scope)` caller sent one in `header` that is safe to repeat; nobody
+    is trusted by default, since a stranger who chooses ids can make two requests look like one.
+    """
+
+    def __init__(
+        self,
+        entropy: Callable[[int], bytes] = os.urandom,
+        *,
+        trusted: Callable[[Scope], bool] | None = None,
+        header: bytes = b"x-request-id",
+    ) -> None:
+        self.header = header.lower()
         self._entropy = entropy
+        self._trusted = trusted
         self._ids: list[str] = []
 
     def next(self) -> str:
@@ -32,6 +47,20 @@ class RequestIds:
             block = self._entropy(_BYTES * _BLOCK).hex()
             self._ids = [block[at : at + 2 * _BYTES] for at in range(0, len(block), 2 * _BYTES)]
         return self._ids.pop()
+
+    def of(self, scope: Scope) -> str:
+        """Return the id of the request of `scope`; one that has none gets it here, under `REQUEST_ID`, and keeps it."""
+        if REQUEST_ID not in scope:
+            trusted = self._trusted is not None and self._trusted(scope)
+            scope[REQUEST_ID] = (self._sent(scope) if trusted else "") or self.next()
+        request_id: str = scope[REQUEST_ID]
+        return request_id
+
+    def _sent(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == self.header:
+                return value.decode("ascii") if _SAFE.fullmatch(value) else ""
+        return ""
 
 
 def request_id_of(scope: Scope) -> str | None:

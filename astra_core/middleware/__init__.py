@@ -8,7 +8,7 @@ from astra_core.middleware.held_answer import RetryableAnswer
 from astra_core.middleware.limiter import LimiterMiddleware, connection
 from astra_core.middleware.metrics import MetricsEndpoint, MetricsMiddleware
 from astra_core.middleware.refusals import is_refusal, mark_refused
-from astra_core.middleware.request_id import RequestIdMiddleware, RequestNames
+from astra_core.middleware.request_id import RequestIdMiddleware
 from astra_core.middleware.retry import RetryMiddleware
 from astra_core.middleware.route_keys import RouteKeys
 from astra_core.middleware.tracing import TraceScopeMiddleware, TracingMiddleware
@@ -23,7 +23,6 @@ __all__ = [
     "MetricsEndpoint",
     "MetricsMiddleware",
     "RequestIdMiddleware",
-    "RequestNames",
     "RetryMiddleware",
     "RetryableAnswer",
     "RouteKeys",

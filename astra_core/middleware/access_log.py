@@ -36,8 +36,8 @@ class AccessLogMiddleware(Layer):
     Of those at most `per_second` lines a second are written, in bursts of as many; `suppressed` counts the others. A
     request failed when it raised or its status is 5xx (an error line), a slow one gives a warning. A request that was
     cancelled has status 499, and is sampled like the others. The query string is never logged. `route(scope)` returns
-    the template; `random()` a number in [0, 1); `name(scope)` gives an id to a request that is logged and has none, see
-    `RequestNames`.
+    the template; `random()` a number in [0, 1); `name(scope)` gives an id to a request that is logged and has none,
+    as `RequestIds.of` does.
     """
 
     def __init__(

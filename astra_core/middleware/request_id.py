@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from astra_core.asgi import Layer, RequestIds
@@ -13,47 +12,14 @@ if TYPE_CHECKING:
 
     from astra_core.asgi import ASGIApp, Exchange, Message, Scope
 
-__all__ = ["RequestIdMiddleware", "RequestNames"]
-
-_SAFE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-"""What may stand in a log line and in a header as it is."""
-
-
-class RequestNames:
-    """Gives requests their ids, each its own: for those who name a request before a middleware did.
-
-    The id is our own, unless a `trusted(scope)` caller sent one in `header` that is safe to repeat; nobody is trusted
-    by default, since a stranger who chooses ids can make two requests look like one.
-    """
-
-    def __init__(
-        self,
-        *,
-        ids: RequestIds | None = None,
-        trusted: Callable[[Scope], bool] | None = None,
-        header: bytes = b"x-request-id",
-    ) -> None:
-        self._next = (ids or RequestIds()).next
-        self._trusted = trusted
-        self._header = header.lower()
-
-    def __call__(self, scope: Scope) -> None:
-        """Put an id into the scope, under `REQUEST_ID`; one that is there already is kept."""
-        if REQUEST_ID not in scope:
-            trusted = self._trusted is not None and self._trusted(scope)
-            scope[REQUEST_ID] = (self._sent(scope) if trusted else "") or self._next()
-
-    def _sent(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == self._header:
-                return value.decode("ascii") if _SAFE.fullmatch(value) else ""
-        return ""
+__all__ = ["RequestIdMiddleware"]
 
 
 class RequestIdMiddleware(Layer):
-    """Puts the request's id into the scope, as `RequestNames` does, and into the answer where `answers(status)`.
+    """Puts the request's id into the scope, under `REQUEST_ID`, and into the answer where `answers(status)`.
 
-    A second `RequestIdMiddleware` further in changes nothing.
+    Give it `ids`, or `trusted` and `header` for some of its own; see `RequestIds`. An id that is in the scope already
+    is kept: a second `RequestIdMiddleware` further in changes nothing.
     """
 
     def __init__(
@@ -62,12 +28,16 @@ class RequestIdMiddleware(Layer):
         *,
         ids: RequestIds | None = None,
         trusted: Callable[[Scope], bool] | None = None,
-        header: bytes = b"x-request-id",
+        header: bytes | None = None,
         answers: Callable[[int], bool] | None = None,
     ) -> None:
         super().__init__(app)
-        self._name = RequestNames(ids=ids, trusted=trusted, header=header)
-        self._header = header.lower()
+        if ids is None:
+            ids = RequestIds(trusted=trusted) if header is None else RequestIds(trusted=trusted, header=header)
+        elif trusted is not None or header is not None:
+            raise TypeError("ids know whom they trust, and by which header: give them, or trusted and header")
+        self._name = ids.of
+        self._header = ids.header
         self._answers = answers
 
     def enter(self, x: Exchange) -> None:

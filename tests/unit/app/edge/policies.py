@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.edge import TrustedProxies
 from app.main.families import PRODUCT
 from app.main.following import rules_in_force
 from app.main.instruments import Instruments
@@ -53,8 +54,9 @@ def edge_policies(
     clock: Clock, *, routes: Sequence[BaseRoute] = (), settings: Protection | None = None
 ) -> EdgePolicies:
     """Return what `build_edge` wants; without `settings` nothing is tried again, since a test's clock stands still."""
-    once = Protection(retry=Retry(attempts=1))
-    return policy_factory(clock, Settings(http=settings or once)).edge(routes=routes, ids=RequestIds())
+    given = Settings(http=settings or Protection(retry=Retry(attempts=1)))
+    trusted = TrustedProxies(given.http.trusted_proxies)
+    return policy_factory(clock, given).edge(routes=routes, ids=RequestIds(trusted=trusted or None), trusted=trusted)
 
 
 def _no_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

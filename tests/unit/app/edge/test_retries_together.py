@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from app.edge import TrustedProxies
 from app.main.policies import STORE
 from app.settings import Breaker, Protection, Safeguards, Settings, Store
 from astra_core.asgi import RequestIds
@@ -39,7 +40,7 @@ async def test_together_they_stay_within_both_budgets() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await policy.call(read)
 
-    edge = factory.edge(routes=(), ids=RequestIds())
+    edge = factory.edge(routes=(), ids=RequestIds(), trusted=TrustedProxies(()))
     stack = RetryMiddleware(app, retry=edge.retry, statuses=frozenset(), clock=clock)
     requests = []
     for _ in range(SECONDS * A_SECOND):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from astra_core.asgi import RequestIds, Response
+from astra_core.asgi import Problem, Problems, RequestIds, Response
 from tests.unit.astra_core.asgi.driver import call, http_scope
 
 
@@ -47,3 +49,14 @@ def test_request_ids_are_unique_and_come_from_few_calls() -> None:
     assert all(len(one) == 32 and int(one, 16) >= 0 for one in made)
     assert calls == [4096] * 40
     assert RequestIds().next() != RequestIds().next()
+
+
+def test_whoever_names_a_request_first_goes_by_the_same_rules() -> None:
+    """A problem that is answered before any middleware named the request, too: a trusted caller's id is kept."""
+    sent = [(b"x-request-id", b"from-outside")]
+    stranger, proxy = http_scope("/a", headers=sent), http_scope("/b", headers=sent)
+    ids = RequestIds(trusted=lambda scope: scope["path"] == "/b")
+    answers = [Problems(ids).respond(Problem(status=500, detail="a bug"), scope) for scope in (stranger, proxy)]
+    named = [json.loads(answer.body)["request_id"] for answer in answers]
+    assert named == [ids.of(stranger), "from-outside"]
+    assert ids.of(stranger) == ids.of(stranger) != "from-outside"

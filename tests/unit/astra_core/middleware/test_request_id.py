@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from astra_core.asgi import RequestIds
 from astra_core.middleware import RequestIdMiddleware
 from tests.unit.astra_core.middleware.client import Client, answering, copying, scope_of
 
@@ -49,6 +50,17 @@ async def test_only_the_trusted_choose_ids() -> None:
     await Client().ask(local, headers=[SENT], client=("1.2.3.4", 5))
     await Client().ask(local, headers=[SENT])
     assert [each == "from-outside.1_2" for each in app.ids] == [False, False, True]
+
+
+async def test_ids_know_whom_they_trust() -> None:
+    """So who gives them and says more says two things; the header of the answer is theirs."""
+    app = Seen()
+    ids = RequestIds(trusted=lambda scope: True, header=b"X-Name")
+    answer = await Client().ask(RequestIdMiddleware(app, ids=ids), headers=[(b"x-name", b"abc")])
+    assert (app.ids, answer.headers[b"x-name"]) == (["abc"], b"abc")
+    for more in ({"trusted": lambda scope: True}, {"header": b"x-name"}):
+        with pytest.raises(TypeError, match="give them, or trusted and header"):
+            RequestIdMiddleware(app, ids=ids, **more)
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"a\nb", b'"', "é".encode(), b"x" * 129, b"<script>"])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import DEADLINE, ROOT, Launcher, Process
+from tests.stopped import stop_outside_of_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -177,7 +178,7 @@ def test_a_worker_that_was_stopped_and_replaced_cannot_write(
     key = service.json("POST", "/v1/imports", rows_of(count))["id"]
     first = start_worker(server, loose)
     server.until("under way", lambda: service.done(key) > 0)
-    first.send_signal(signal.SIGSTOP)
+    stop_outside_of_transactions(first.pid, (server.folder / "data").glob("*.db"))
     second = start_worker(server, loose)
     before = service.done(key)
     server.until("taken over", lambda: service.done(key) > before)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.coordination.opened import opened
+from tests.stopped import stop_outside_of_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,10 +46,6 @@ class Leader:
         for line in self.process.stdout:
             what, epoch = line.split()
             (self.taken if what == "taken" else self.refused).append(int(epoch))
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
 
     def end(self) -> None:
         """Kill it, and have all that it said."""
@@ -83,28 +78,6 @@ def until(what: str, condition: Callable[[], object], seconds: float = 30.0) -> 
         time.sleep(0.01)
 
 
-def stop(owner: Leader, folder: Path) -> None:
-    """Stop it outside of a transaction: within one it would keep SQLite's lock, and nobody could write at all."""
-    for _ in range(200):
-        owner.signal(signal.SIGSTOP)
-        time.sleep(0.02)
-        if all(is_writable(folder / name) for name in ("store.db", "coordination.db")):
-            return
-        owner.signal(signal.SIGCONT)
-        time.sleep(0.013)
-    raise AssertionError("it never stopped outside of a transaction")
-
-
-def is_writable(path: Path) -> bool:
-    """Whether a transaction can begin; other processes hold the lock for a moment only."""
-    with contextlib.closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        return True
-
-
 def stop_by_turns(leaders: list[Leader], folder: Path, rounds: int) -> None:
     """Stop whoever has the lease until it is another's, round by round, and let it try what it can when it wakes."""
     until("taken", lambda: any(leader.taken for leader in leaders))
@@ -113,11 +86,11 @@ def stop_by_turns(leaders: list[Leader], folder: Path, rounds: int) -> None:
         (other,) = (leader for leader in leaders if leader is not owner)
         time.sleep(0.3)
         before = max(owner.taken)
-        stop(owner, folder)
+        stop_outside_of_transactions(owner.process.pid, (folder / "store.db", folder / "coordination.db"))
         stopped = time.monotonic()
         until("taken over", lambda: max(other.taken, default=0) > before)  # noqa: B023 - called at once
         time.sleep(max(0.0, STOPPED - (time.monotonic() - stopped)))
-        owner.signal(signal.SIGCONT)
+        owner.process.send_signal(signal.SIGCONT)
         time.sleep(1.0)
 
 

@@ -176,6 +176,6 @@ def slices(key: str, *, after: tuple[Scalar, ...] | None, limit: int) -> Query:
     return Query(collection=REPORTS.name, index=_SLICE, prefix=(key,), after=after, limit=limit)
 
 
-def newest(*, after: tuple[Scalar, ...] | None, limit: int, descending: bool = True) -> Query:
+def newest(*, after: tuple[Scalar, ...] | None, limit: int) -> Query:
     """Return the query for the progress of imports, the newest first."""
-    return Query(collection=PROGRESS.name, index=_NEWEST, descending=descending, after=after, limit=limit)
+    return Query(collection=PROGRESS.name, index=_NEWEST, descending=True, after=after, limit=limit)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.imports.errors import NoRoom, TooLarge, TooManyUploads, UploadBroken, UploadLate
 from app.imports.layout import HEAD, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from app.imports.layout import Format
@@ -28,8 +29,9 @@ _SYNC = 32 * 1024 * 1024
 """Bytes between two syncs, so that the last one does not wait for a gigabyte."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PART = ".part"
-_SWEEP_AGE = 86_400.0
-"""Seconds after which a part that nobody writes to is left over from a killed process."""
+_KEPT = ".upload"
+_UNBORN_AGE = 60.0
+"""Seconds that whoever made a part has had to lock it."""
 
 
 class Run(Protocol):
@@ -82,12 +84,11 @@ class Spool:
         self.receiving += 1
         part = self.folder / f"{key}{_PART}"
         try:
-            room = self.quota - await self._run(self._used)
-            if (declared or 0) > room:
-                raise NoRoom(self.quota)
-            fd = await self._run(self._create, part)
+            fd = await self._run(self._create, part, declared or 0)
             try:
-                size = await self._store(fd, read, kind=kind, room=room)
+                size = await self._store(fd, part, read, kind=kind)
+                if size != (declared or size):
+                    raise UploadBroken
             finally:
                 await asyncio.shield(self._run(os.close, fd))
             await self._run(self._keep, part, self.path(key))
@@ -100,7 +101,7 @@ class Spool:
             await asyncio.shield(self._run(_remove, part))
         return size
 
-    async def _store(self, fd: int, read: Callable[[], Awaitable[bytes | None]], *, kind: Format, room: int) -> int:
+    async def _store(self, fd: int, part: Path, read: Callable[[], Awaitable[bytes | None]], *, kind: Format) -> int:
         size, unsynced, checked = 0, 0, False
         gathered = bytearray()
         while True:
@@ -108,15 +109,13 @@ class Spool:
             size += len(chunk)
             if size > self.largest:
                 raise TooLarge(self.largest)
-            if size > room:
-                raise NoRoom(self.quota)
             gathered += chunk
             if not checked and (len(gathered) >= HEAD or not chunk):
                 layout_of(bytes(gathered[:HEAD]), kind)
                 checked = True
             if len(gathered) >= _CHUNK or not chunk:
                 unsynced += len(gathered)
-                await self._run(_write, fd, bytes(gathered), unsynced >= _SYNC or not chunk)
+                await self._run(self._append, fd, part, bytes(gathered), size, unsynced >= _SYNC or not chunk)
                 unsynced = 0 if unsynced >= _SYNC else unsynced
                 gathered.clear()
             if not chunk:
@@ -134,7 +133,7 @@ class Spool:
 
     def path(self, key: str) -> Path:
         """Where the uploaded file of an import lies."""
-        path = self.folder / f"{key}.upload"
+        path = self.folder / f"{key}{_KEPT}"
         older = self._older / path.name
         return older if older != path and older.exists() else path
 
@@ -157,23 +156,39 @@ class Spool:
 
     async def sweep(self, now: float) -> None:
         """Remove what killed processes left half-received; `now` is wall time."""
-        await self._run(self._sweep, now)
-
-    def _sweep(self, now: float) -> None:
         for folder in {self.folder, self._older}:
-            _sweep(folder, now)
+            await self._run(_sweep, folder, now - _UNBORN_AGE)
 
-    def _used(self) -> int:
-        used = 0
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.folder):
-                with contextlib.suppress(FileNotFoundError):
-                    used += entry.stat().st_size
-        return used
+    async def kept(self, *, before: float) -> list[str]:
+        """Return the ids of the files of this store that were whole before that wall time."""
+        return await self._run(self._list, before)
 
-    def _create(self, part: Path) -> int:
+    def _list(self, before: float) -> list[str]:
+        entries = _entries(self.folder)
+        return [name.removesuffix(_KEPT) for name, at in entries if name.endswith(_KEPT) and at.st_mtime < before]
+
+    def _claim(self, part: Path, size: int) -> None:
+        """Raise `NoRoom` when `part` cannot grow to `size` bytes beside what other files have, or are to have."""
+        if size > self.quota - sum(at.st_size for name, at in _entries(self.folder) if name != part.name):
+            raise NoRoom(self.quota)
+
+    def _create(self, part: Path, declared: int) -> int:
+        """Make a part, held by a lock of its file; it has the size that was declared at once, so others count it."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._claim(part, declared)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, declared)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _append(self, fd: int, part: Path, data: bytes, size: int, sync: bool) -> None:
+        """Write the next bytes of a part, which has `size` of them then."""
+        self._claim(part, size)
+        _write(fd, data, sync)
 
     def _keep(self, part: Path, path: Path) -> None:
         part.rename(path)
@@ -196,8 +211,18 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path, now: float) -> None:
+def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield name and status of each file that is still there."""
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):
-            if entry.name.endswith(_PART) and now - entry.stat().st_mtime > _SWEEP_AGE:
-                _remove(Path(entry.path))
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.name, entry.stat()
+
+
+def _sweep(folder: Path, before: float) -> None:
+    """Remove parts that nobody holds. The age comes before the lock: their makers must not find them locked."""
+    for name, at in _entries(folder):
+        if name.endswith(_PART) and at.st_mtime < before:
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder / name)

@@ -39,6 +39,8 @@ __all__ = ["Application"]
 logger = logging.getLogger(__name__)
 
 _PURGE_INTERVAL = 10.0
+_PURGE_PAUSE = 0.02
+"""Seconds between two commits of a purge: with 100 keys each, more go a second than can come."""
 _TRIM_INTERVAL = 0.5
 _TRIM_SLICE = 500
 _LAST_COUNT = 0.5
@@ -139,6 +141,7 @@ class Application:
         spawn(self._purge())
         spawn(self._trim())
         await self._imports.open(self._folders.name)
+        spawn(self._imports.tidy())
         await self.telemetry.open(spawn, within=self._folders.name)
         if self._reloading is not None:
             self._reloading.start()
@@ -188,7 +191,7 @@ class Application:
             await self._clock.sleep(_PURGE_INTERVAL)
             with contextlib.suppress(AstraError):  # the store is away: the next round will do
                 while await self._keys.purge():
-                    await self._clock.sleep(0.05)
+                    await self._clock.sleep(_PURGE_PAUSE)
 
 
 def reason_of(error: Exception) -> str:

@@ -50,9 +50,9 @@ _TTL = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STEADY = 2.0
 """Seconds after which a worker that dies did not die of its start."""
+_TIDY_INTERVAL = 60.0
 _STOP = 0.7
 """Seconds that a worker has to end; to kill it does its imports no harm."""
-_PURGE_EVERY = 60.0
 
 
 class ImportLease:
@@ -139,6 +139,15 @@ class ImportService:
             else:
                 self._task = asyncio.create_task(self._lease.leadership.run(self.embedded.lead))
 
+    async def tidy(self) -> None:
+        """Forget old imports and remove files left over, for ever, whoever carries imports out."""
+        while True:
+            try:
+                await self.imports.tidy()
+            except (StorageError, OSError) as error:
+                logger.warning("the folder of imports is not tidied: %s", error)
+            await self._clock.sleep(_TIDY_INTERVAL)
+
     async def close(self) -> None:
         """End the work, or the worker that does it."""
         if self._task is not None:
@@ -161,7 +170,6 @@ class EmbeddedWorker:
         self._clock = clock
         self._command = command or (sys.executable, "-P", str(_PROGRAM))
         self._wanted = asyncio.Event()
-        self._purged = float("-inf")
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -169,7 +177,6 @@ class EmbeddedWorker:
 
     async def lead(self, tenure: Tenure) -> None:
         """Run for ever; what it started has ended when it is cancelled."""
-        await self._imports.spool.sweep(self._clock.time())
         row = 0
         while True:
             await self._something_to_do()
@@ -189,17 +196,9 @@ class EmbeddedWorker:
             with contextlib.suppress(StorageError):  # it is away: the next look will do
                 if await self._imports.next_open() is not None:
                     return
-                await self._purge()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await self._wanted.wait()
-
-    async def _purge(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._purged >= _PURGE_EVERY:
-            self._purged = now
-            while await self._imports.purge():
-                await self._clock.sleep(0.05)
 
     async def _run(self) -> int:
         """Run one worker to its end."""

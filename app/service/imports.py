@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
@@ -48,7 +49,9 @@ __all__ = ["ImportManager", "ImportPage", "ImportSnapshot", "Upload"]
 _KEY = re.compile("[0-9a-f]{23}")
 _LATEST = 2**63
 _PURGE = 20
-"""Imports, or slices of a report, forgotten in one go."""
+"""Slices of a report forgotten in one go, and imports looked at."""
+_ORPHAN_AGE = 3_600.0
+"""Seconds after which a file that no import needs was left by a process killed before it said whose it is."""
 _PAGE = 8
 """Slices of a report that are in memory at once: about half a megabyte."""
 
@@ -167,24 +170,46 @@ class ImportManager:
                 items.append(_together(instance, progress_in(record), record.version))
         return ImportPage(items, None if page.next is None else _cursor(page.next))
 
+    async def tidy(self) -> None:
+        """Forget what has been over for long enough, and remove files that no import needs.
+
+        Any process may, at any time. Raises `StoreUnavailable`, and `OSError` when the folder cannot be used.
+        """
+        now = self._clock.time()
+        await self.spool.sweep(now)
+        for key in await self.spool.kept(before=now - _ORPHAN_AGE):
+            instance = await self._runner.get(key)
+            if instance is None or instance.state in FINAL:
+                await self.spool.drop(key)
+        await self.purge()
+
     async def purge(self) -> int:
-        """Forget some imports that have been over for long enough, with their reports; returns how many."""
+        """Forget the imports that have been over for long enough, with their reports; returns how many."""
         until = round((self._clock.time() - self.keep) * 1e6)
         gone = 0
-        page = await self._store.find(newest(after=None, limit=_PURGE, descending=False))
-        for record in page.records:
-            progress = progress_in(record)
-            if progress.created_at > until:
-                break
-            instance = await self._runner.get(record.key)
-            if instance is None or instance.state not in FINAL or (instance.data.finished_at or 0) > until:
-                continue
-            try:
-                await self._forget(instance)
-            except CommitConflict:  # another process is at it
-                continue
-            gone += 1
+        for state in FINAL:
+            async for instance in self._in_state(state):
+                if instance.data.created_at > until:
+                    break
+                if (instance.data.finished_at or 0) <= until:
+                    with contextlib.suppress(CommitConflict):  # another process is at it
+                        await self._forget(instance)
+                        gone += 1
         return gone
+
+    async def _in_state(self, state: ImportState) -> AsyncIterator[Instance[ImportState, Import]]:
+        """Yield the imports that stand in `state`, the oldest first."""
+        after: tuple[Scalar, ...] | None = None
+        while True:
+            query = Query(collection=LIFE.name, index="state", prefix=(state.value,), after=after, limit=_PURGE)
+            page = await self._store.find(query)
+            for record in page.records:
+                instance = await self._runner.get(record.key)
+                if instance is not None and instance.state is state:
+                    yield instance
+            if page.next is None:
+                return
+            after = page.next
 
     async def report(self, snapshot: ImportSnapshot) -> AsyncIterator[bytes]:
         """Yield the report of an import, slice by slice, as far as it had come when `snapshot` was taken."""

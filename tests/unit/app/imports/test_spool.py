@@ -40,6 +40,17 @@ def sender(*chunks: bytes | None) -> Callable[[], Awaitable[bytes | None]]:
     return read
 
 
+def waiting(gate: asyncio.Event, *chunks: bytes) -> Callable[[], Awaitable[bytes | None]]:
+    """A sender that sends nothing before `gate` is open."""
+    read = sender(*chunks)
+
+    async def read_later() -> bytes | None:
+        await gate.wait()
+        return await read()
+
+    return read_later
+
+
 async def test_a_file_is_kept_under_its_name_once_it_is_whole(tmp_path: Path) -> None:
     """The bytes are those sent, and nobody sees half of them."""
     spool = spool_in(tmp_path / "a" / "b")
@@ -78,7 +89,7 @@ async def test_a_file_that_does_not_arrive_leaves_nothing(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("refused", ["_create", "_write", "_keep"])
+@pytest.mark.parametrize("refused", ["_create", "_append", "_keep"])
 async def test_a_full_disk_is_no_room(tmp_path: Path, code: int, refused: str) -> None:
     """Wherever it shows, the part is gone again and its descriptor closed."""
 
@@ -134,22 +145,62 @@ async def test_only_so_many_files_come_at_once(tmp_path: Path) -> None:
 async def test_what_is_declared_too_large_is_refused_before_it_comes(tmp_path: Path) -> None:
     """By its own limit, and by what the folder has left."""
     spool = spool_in(tmp_path, largest=1_000, quota=1_500)
-    await spool.receive("kept", sender(ROW * 30), kind=Format.NDJSON, declared=900)
+    await spool.receive("kept", sender(ROW * 30), kind=Format.NDJSON, declared=870)
     for declared, error in ((1_001, TooLarge), (900, NoRoom)):
         with pytest.raises(error):
             await spool.receive("k", sender(ROW), kind=Format.NDJSON, declared=declared)
 
 
 async def test_parts_of_killed_processes_are_swept(tmp_path: Path) -> None:
-    """Old ones alone: another process may be receiving a new one."""
+    """Neither one that was made just now, nor one that its sender fills a byte a day: who receives it holds it."""
     spool = spool_in(tmp_path)
-    for name in ("old.part", "new.part", "old.upload"):
+    received = asyncio.Event()
+    slow = spool.receive("slow", waiting(received, ROW), kind=Format.NDJSON, declared=None)
+    receiving = asyncio.create_task(slow)
+    await asyncio.sleep(0.01)
+    for name in ("left.part", "new.part", "whole.upload"):
         (tmp_path / name).write_bytes(b"x")
     now = (tmp_path / "new.part").stat().st_mtime
-    for name in ("old.part", "old.upload"):
+    for name in ("left.part", "slow.part", "whole.upload"):
         os.utime(tmp_path / name, (now - 90_000, now - 90_000))
     await spool.sweep(now)
-    assert sorted(os.listdir(tmp_path)) == ["new.part", "old.upload"]
+    assert sorted(os.listdir(tmp_path)) == ["new.part", "slow.part", "whole.upload"]
+    received.set()
+    assert await receiving == len(ROW)
+    assert await spool.kept(before=now - 80_000) == ["whole"]
+
+
+async def test_a_file_that_said_how_large_it_is_has_its_room_from_the_start(tmp_path: Path) -> None:
+    """What would not fit beside it is refused at once, by another process too."""
+    gate = asyncio.Event()
+    one, two = spool_in(tmp_path, quota=1_500), spool_in(tmp_path, quota=1_500)
+    first = asyncio.create_task(one.receive("a", waiting(gate, ROW * 30), kind=Format.NDJSON, declared=870))
+    await asyncio.sleep(0.01)
+    with pytest.raises(NoRoom):
+        await two.receive("b", sender(ROW * 30), kind=Format.NDJSON, declared=870)
+    gate.set()
+    assert await first == one.path("a").stat().st_size == 870
+
+
+async def test_files_that_grow_at_once_share_the_room(tmp_path: Path) -> None:
+    """The one that comes to what another has already is refused."""
+    gate = asyncio.Event()
+    one, two = spool_in(tmp_path, quota=1_500), spool_in(tmp_path, quota=1_500)
+    first = asyncio.create_task(one.receive("a", waiting(gate, ROW * 30), kind=Format.NDJSON, declared=None))
+    await asyncio.sleep(0.01)
+    assert await two.receive("b", sender(ROW * 30), kind=Format.NDJSON, declared=None) == 870
+    gate.set()
+    with pytest.raises(NoRoom):
+        await first
+    assert os.listdir(tmp_path) == ["b.upload"]
+
+
+async def test_less_than_was_declared_is_not_the_file(tmp_path: Path) -> None:
+    """Whatever the server in front made of it."""
+    spool = spool_in(tmp_path)
+    with pytest.raises(UploadBroken):
+        await spool.receive("k", sender(ROW * 30), kind=Format.NDJSON, declared=900)
+    assert os.listdir(tmp_path) == []
 
 
 async def test_two_stores_in_one_folder_do_not_meet(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,48 @@ async def test_what_is_over_is_forgotten_after_its_time(bench: Bench) -> None:
     assert {item.key for item in (await bench.imports.page(cursor=None, limit=10)).items} == {paused, young}
     newest = await bench.links.page(base=None, tag=None, contains="", after=None, limit=1_000)
     assert len(newest.links) == ROWS + 1
+
+
+async def test_many_that_nobody_goes_on_with_keep_none_from_being_forgotten(bench: Bench) -> None:
+    """However many older ones are paused, or were over a moment ago."""
+    paused = [await bench.begin(urls(1)) for _ in range(30)]
+    late = [await bench.begin(urls(1)) for _ in range(30)]
+    for key in paused:
+        await bench.imports.send(key, Pause())
+    for key in late:
+        await bench.imports.send(key, Pause())
+    old = await bench.begin(urls(1))
+    await bench.imports.send(old, Cancel())
+    bench.clock.advance(3_700.0)
+    for key in late:
+        await bench.imports.send(key, Cancel())
+    assert await bench.imports.purge() == 1
+    with pytest.raises(UnknownImport):
+        await bench.imports.get(old)
+    bench.clock.advance(3_700.0)
+    assert await bench.imports.purge() == len(late)
+    assert {item.key for item in (await bench.imports.page(cursor=None, limit=100)).items} == set(paused)
+
+
+async def test_files_that_no_import_needs_are_removed(bench: Bench) -> None:
+    """Those of processes killed before they said whose they are, or when they had said that it is over."""
+    spool = bench.imports.spool
+    waits, over = await bench.begin(urls(1)), await bench.begin(urls(1))
+    left = spool.path(over).read_bytes()
+    await bench.imports.send(waits, Pause())
+    assert await bench.first.work()
+    spool.path(over).write_bytes(left)
+    spool.path("f" * 23).write_bytes(b"never said")
+    spool.path("e" * 23).write_bytes(b"said in a moment")
+    hour = bench.clock.time() - 3_601.0
+    for key in (waits, over, "f" * 23):
+        os.utime(spool.path(key), (hour, hour))
+    os.utime(spool.path("e" * 23), (hour + 10.0, hour + 10.0))
+    await bench.imports.tidy()
+    assert {path.stem for path in spool.folder.glob("*.upload")} == {waits, "e" * 23}
+    await bench.imports.send(waits, Resume())
+    assert await bench.first.work()
+    assert (await bench.imports.get(waits)).state is ImportState.DONE
 
 
 async def test_a_file_that_is_gone_fails_its_import(bench: Bench) -> None:

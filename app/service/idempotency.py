@@ -26,7 +26,7 @@ __all__ = ["IDEMPOTENCY", "Answer", "Found", "IdempotencyKeys", "Receipt"]
 
 _EXPIRES = "expires"
 IDEMPOTENCY = Collection(name="idempotency", indexes=(Index(name=_EXPIRES),))
-_PURGE = 20
+_PURGE = 100
 """Expired answers removed a commit."""
 
 
@@ -111,7 +111,7 @@ class IdempotencyKeys:
         return Insert(collection=IDEMPOTENCY.name, key=receipt.name, value=value, entries=entries)
 
     async def purge(self) -> int:
-        """Remove up to 20 expired answers; returns how many went."""
+        """Remove up to 100 expired answers; returns how many went."""
         query = Query(collection=IDEMPOTENCY.name, index=_EXPIRES, below=int(self._clock.time()), limit=_PURGE)
         expired = (await self._store.find(query)).records
         if not expired:

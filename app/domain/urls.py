@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv6Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import ada_url
@@ -67,8 +67,9 @@ def normalise(
 def own_places(hosts: Iterable[str]) -> frozenset[str]:
     """Return what `normalise` compares with, for hosts (`example.com`, `[::1]:8000`) or base URLs of this service.
 
-    A place is host[:port] in WHATWG form, the ports 80 and 443 and a final dot left out; an IPv4 address mapped into
-    IPv6 counts as itself. A host without a port means those two ports, not any. Raises `InvalidUrl`.
+    A place is host[:port] in WHATWG form, the ports 80 and 443 and a final dot left out. An IPv4 address mapped into
+    IPv6 counts as itself, every name and address by which a machine calls itself as `localhost`. A host without a port
+    means those two ports, not any. Raises `InvalidUrl`.
     """
     places = set()
     for host in hosts:
@@ -163,8 +164,19 @@ def _split(host: str) -> tuple[str, str]:
 
 
 def _place(hostname: str, port: str) -> str:
-    name = hostname.rstrip(".")
-    if name.startswith("[::ffff:"):
-        mapped = IPv6Address(name[1:-1]).ipv4_mapped
-        name = str(mapped) if mapped else name
+    name = _own_name(hostname.rstrip("."))
     return name if port in _DEFAULT_PORTS else f"{name}:{port}"
+
+
+def _own_name(name: str) -> str:
+    """Return the one form of a host that has several."""
+    if name.endswith(".localhost"):
+        return "localhost"
+    try:
+        address = ip_address(name.strip("[]"))
+    except ValueError:
+        return name
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:  # who connects to 0.0.0.0 or [::] reaches his own machine
+        return "localhost"
+    return str(address) if address.version == 4 else name

@@ -132,9 +132,7 @@ def test_length_counts_for_the_input_and_for_the_href() -> None:
     assert normalise("http://example.com/a", max_length=20) == "http://example.com/a"
 
 
-OWN = own_places(
-    ["astra.example", "https://B\u00dcCHER.example/ignored", "localhost:8000", "[::1]:8000", "127.0.0.1:8000"]
-)
+OWN = own_places(["astra.example", "https://B\u00dcCHER.example/ignored", "localhost:8000", "192.0.2.1"])
 
 
 @pytest.mark.parametrize(
@@ -155,6 +153,12 @@ OWN = own_places(
         "http://127.1:8000/",
         "http://0x7f000001:8000/",
         "http://[::ffff:127.0.0.1]:8000/",
+        "http://127.0.0.2:8000/",
+        "http://0.0.0.0:8000/",
+        "http://0:8000/",
+        "http://[::]:8000/",
+        "http://any.localhost:8000/",
+        "http://[::ffff:192.0.2.1]/",
         "https://x:y@astra.example/",
     ],
 )
@@ -171,6 +175,10 @@ def test_a_link_back_to_this_service_is_a_loop(url: str) -> None:
         "https://astra.example.org/",
         "https://astra.example:8443/",
         "http://localhost:8001/",
+        "http://127.0.0.1.example:8000/",
+        "http://notlocalhost:8000/",
+        "http://[::2]:8000/",
+        "http://192.0.2.2/",
         "http://localhost/",
         "http://other.example/?to=https://astra.example/",
         "http://other.example/@astra.example",

@@ -60,7 +60,7 @@ class Question(Generic[E, C]):
 
 def predicate(ask: Callable[[E, C], bool]) -> Guard[E, C]:
     """Return the guard that holds when `ask` says yes, named like it; also a decorator."""
-    return _Case(ask, True, getattr(ask, "__name__", "guard").strip("_").replace("_", " "))
+    return _Yes(ask, True, getattr(ask, "__name__", "guard").strip("_").replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ class _Case(Guard[E, C]):
 
     def compile(self) -> Callable[[E, C], bool]:
         ask, value = self.ask, self.value
-        if value is True:
-            return ask  # type: ignore[return-value]
         return lambda event, context: ask(event, context) == value
 
     def atoms(self) -> Iterator[_Case[Any, Any]]:
@@ -83,6 +81,16 @@ class _Case(Guard[E, C]):
 
     def __str__(self) -> str:
         return self.name
+
+
+class _Yes(_Case[E, C]):
+    """Any answer that Python takes for yes."""
+
+    def compile(self) -> Callable[[E, C], bool]:
+        return self.ask  # type: ignore[return-value]
+
+    def holds(self, world: Mapping[object, object]) -> bool:
+        return bool(world[self.ask])
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ class _Not(Guard[E, C]):
 
 
 _OTHER = object()
-"""Any answer that no guard names."""
+"""An answer that no guard names."""
 
 
 def compiled(guard: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -151,11 +159,15 @@ def worlds(guards: list[Guard[Any, Any]]) -> Iterator[dict[object, object]]:
     answers: dict[object, list[object]] = {}
     for guard in guards:
         for atom in guard.atoms():
-            known = answers.setdefault(atom.ask, [False if atom.value is True else _OTHER])
-            if atom.value not in known:
-                known.append(atom.value)
+            known = answers.setdefault(atom.ask, [_OTHER])
+            known += [answer for answer in _answers_for(atom) if answer not in known]
     for values in product(*answers.values()):
         yield dict(zip(answers, values, strict=True))
+
+
+def _answers_for(atom: _Case[Any, Any]) -> tuple[object, ...]:
+    """Return the answers that tell whether the atom holds, beside any other one, which is taken for yes."""
+    return (False,) if isinstance(atom, _Yes) else (atom.value,)
 
 
 def _inside(guard: Guard[Any, Any]) -> str:

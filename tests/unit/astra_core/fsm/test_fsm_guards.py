@@ -46,6 +46,7 @@ def _number(event: Go, world: World) -> int:
 NUMBER = Question(_number)
 ONE = NUMBER.case(1, name="one")
 TWO = NUMBER.case(2, name="two")
+SOME: Guard[Go, World] = predicate(_number)  # type: ignore[arg-type]
 
 
 def build(*guards: Guard[Go, World] | None) -> Machine[Side, Go, World]:
@@ -71,6 +72,9 @@ def problems(*guards: Guard[Go, World] | None) -> tuple[str, ...]:
         ((wet & cold, wet & ~cold, ~wet), ()),
         ((ONE, TWO, ~(ONE | TWO)), ()),
         ((ONE, TWO, None), ()),
+        ((SOME, ~SOME), ()),
+        ((SOME, ONE), ("in left on Go: guards number and one can hold at once",)),
+        ((~SOME, ONE, TWO, None), ()),
         ((wet, cold), ("in left on Go: guards wet and cold can hold at once",)),
         ((ONE, ~TWO), ("in left on Go: guards one and not two can hold at once",)),
         ((wet | cold, ~(wet & cold)), ("in left on Go: guards wet or cold and not (wet and cold) can hold at once",)),
@@ -88,6 +92,14 @@ def test_declared_guards_are_compared_when_the_machine_is_built(
     assert problems(*guards) == expected
 
 
+@pytest.mark.parametrize("answer", [True, "x", "y", 0])
+def test_a_question_asked_for_true_is_answered_by_true_alone(answer: object) -> None:
+    """The proof compares answers, so the run does: another answer that Python takes for yes is another answer."""
+    asked: Question[Go, World] = Question(lambda event, world: answer)
+    machine = build(asked.case(True, name="yes"), asked.case("x", name="x"))
+    assert transition(machine, Side.LEFT, Go(), (True, True, 1)).accepted is (answer in (True, "x"))
+
+
 def _above(place: int, event: Go, world: World) -> bool:
     return world[2] > place
 
@@ -100,7 +112,7 @@ def test_too_many_questions_are_said_to_be_too_many() -> None:
 
 
 GUARDS: st.SearchStrategy[Guard[Go, World]] = st.recursive(
-    st.sampled_from([wet, cold, ONE, TWO]),
+    st.sampled_from([wet, cold, ONE, TWO, SOME]),
     lambda inner: st.one_of(
         inner.map(lambda guard: ~guard),
         st.builds(lambda one, other: one & other, inner, inner),
@@ -108,7 +120,7 @@ GUARDS: st.SearchStrategy[Guard[Go, World]] = st.recursive(
     ),
     max_leaves=5,
 )
-WORLDS = [(first, second, number) for first in (True, False) for second in (True, False) for number in (1, 2, 3)]
+WORLDS = [(first, second, number) for first in (True, False) for second in (True, False) for number in (0, 1, 2, 3)]
 
 
 @given(one=GUARDS, other=GUARDS)

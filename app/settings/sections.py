@@ -33,7 +33,7 @@ class Store(Section, frozen=True, kw_only=True):
         Duration, hot("A write that is not committed within this time, retries included, answers 503.", ge=0.01, le=60)
     ] = 2.0
     read_deadline: Annotated[
-        Duration, hot("A read that has no answer within this time counts as a store that is away.", ge=0.01, le=60)
+        Duration, hot("A read that has no answer within this time counts as a store that is away.", ge=0.01, le=1)
     ] = 1.0
     readers: Annotated[int, restart("Threads that read, each with its own connection.", ge=1, le=64)] = 2
     write_queue: Annotated[

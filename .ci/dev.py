@@ -3,6 +3,7 @@
     python3.11 .ci/dev.py serve [options]         run the service
     python3.11 .ci/dev.py settings show           look at its settings; also: check, diff, schema
     python3.11 .ci/dev.py import FILE             make links of a file
+    python3.11 .ci/dev.py codes advance           after a store was restored from a backup
     python3.11 .ci/dev.py worker                  carry imports out, where the service is told not to
     python3.11 .ci/dev.py test [pytest options]   run the tests
 
@@ -26,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 COMMANDS = {
-    **{name: ("run", ["-m", "app", name]) for name in ("serve", "settings", "import", "worker")},
+    **{name: ("run", ["-m", "app", name]) for name in ("serve", "settings", "import", "worker", "codes")},
     "test": ("dev", ["-m", "pytest"]),
 }
 ASTRA = """\

@@ -39,8 +39,9 @@ _KEY = Parameter(
     name="Idempotency-Key",
     where="header",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    description="Names this request: repeating it within 24 h gives the first answer again, byte for byte, whatever "
-    "became of the link meanwhile and whichever host the repetition comes to.",
+    description="Names this request. Repeating it within `links.idempotency_ttl` (24 h unless set otherwise) "
+    "gives the first answer again, byte for byte, whatever became of the link meanwhile and whichever host the "
+    "repetition comes to.",
 )
 _IF_MATCH = Parameter(
     name="If-Match",

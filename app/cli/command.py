@@ -21,6 +21,12 @@ exit codes:
 
 Settings come from the settings folder and from ASTRA_SECTION__KEY variables; options given here win over both."""
 
+CODES_EXIT_CODES = """\
+exit codes:
+  0  the codes are skipped
+  1  the store is not there
+  2  the settings or the command line cannot be used"""
+
 IMPORT_EXIT_CODES = """\
 exit codes:
   0  every row has its link
@@ -47,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from app.cli.work import work
 
         return work(options)
+    if options.command == "codes":
+        from app.cli.codes import codes
+
+        return codes(options)
     from app.cli.serve import serve
 
     return serve(options)
@@ -78,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _codes(commands.add_parser("codes", help="skip codes after a store was restored from a backup"))
     _settings(commands.add_parser("settings", help="show, check and compare settings, without starting anything"))
     return root
 
@@ -97,6 +108,26 @@ def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("--report", metavar="FILE", help="where to write what became of each row")
     command.add_argument(
         "--resume", metavar="ID", help="go on with a paused import instead; of one that is over, write the --report"
+    )
+
+
+def _codes(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    advance = actions.add_parser(
+        "advance",
+        help="skip the codes that were given out since the backup",
+        description="Skip the codes that a store gave out after the backup from which it was restored. Without that\n"
+        "they would be given out again, and lead elsewhere. Run it before the service starts (docs/backup.md).",
+        epilog=CODES_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    advance.add_argument(
+        "--blocks",
+        type=_blocks,
+        default=1_000,
+        metavar="N",
+        help="how many blocks of codes.block codes: one for each start of a process since, and one for each"
+        " codes.block links made since (default: %(default)s, of the 5.5 million that a region has)",
     )
 
 
@@ -122,6 +153,12 @@ def _settings(command: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
+    return int(text)
+
+
+def _blocks(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
     return int(text)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from app.main.application import Application, reason_of
-from app.main.compose import compose, compose_store
+from app.main.compose import compose, compose_codes, compose_store
 from app.main.process import refuse_start
 from app.main.reloading import Sources
 from app.main.telemetry import install_logs
@@ -17,10 +18,13 @@ from astra_core.config import fingerprint, folders_of
 from astra_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from app.settings import Settings
     from astra_core.asgi import Receive, Send
+    from astra_core.storage import StoreEngine
 
-__all__ = ["Application", "check_store", "compose", "start"]
+__all__ = ["Application", "advance_codes", "check_store", "compose", "start"]
 
 
 async def start(receive: Receive, send: Send) -> Application | None:
@@ -40,9 +44,27 @@ async def start(receive: Receive, send: Send) -> Application | None:
 
 async def check_store(settings: Settings) -> None:
     """Open the store and close it again. Raises `StorageError` when it cannot be used."""
+    async with _opened(settings):
+        pass
+
+
+async def advance_codes(settings: Settings, blocks: int) -> None:
+    """Have the store's region give out no code of its next `blocks` blocks. Raises `StorageError`."""
+    async with _opened(settings) as store:
+        codes = compose_codes(settings, store, clock=SystemClock())
+        await codes.open()
+        try:
+            await codes.advance(blocks)
+        finally:
+            await codes.close()
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[StoreEngine]:
     store, pools = compose_store(settings, SystemClock())
     try:
         await store.open()
+        yield store
     finally:
         await store.close()
         for pool in pools:

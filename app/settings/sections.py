@@ -174,7 +174,10 @@ class Clicks(Section, frozen=True, kw_only=True):
     segment_size: Annotated[Size, restart("Size of one segment file.", ge=64 * 1024, le=2**30)] = 4 * 1024**2
     quota: Annotated[
         Size,
-        hot("Most space for a store's clicks; beyond it the oldest are dropped, and counted.", ge=128 * 1024),
+        hot(
+            "Most space for a store's clicks; beyond it a worker drops its oldest, and counts them.",
+            ge=128 * 1024,
+        ),
     ] = 256 * 1024**2
     sync_interval: Annotated[
         Duration, hot("How often the journal is synced to disk: what a power cut can lose.", ge=0.01, le=60)

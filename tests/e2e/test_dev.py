@@ -99,8 +99,8 @@ def test_the_environment_has_the_command(checkout: Path, tmp_path: Path) -> None
     ("arguments", "line"),
     [
         (["seve"], "dev.py: seve: unknown command; did you mean serve?"),
-        (["frobnicate"], "dev.py: frobnicate: unknown command; known: serve, settings, import, worker, test"),
-        ([], "dev.py: name a command: serve, settings, import, worker, test; --help says what each does"),
+        (["frobnicate"], "dev.py: frobnicate: unknown command; known: serve, settings, import, worker, codes, test"),
+        ([], "dev.py: name a command: serve, settings, import, worker, codes, test; --help says what each does"),
     ],
 )
 def test_what_is_no_command_is_named(checkout: Path, arguments: list[str], line: str) -> None:

@@ -3,7 +3,7 @@
 from app.edge.cached import CachedRedirects
 from app.edge.drain import Drain, Draining
 from app.edge.last_resort import LastResort
-from app.edge.policies import EdgePolicies, is_our_fault, priority_of
+from app.edge.policies import EdgePolicies, is_our_fault, is_worth_another_try, priority_of
 from app.edge.proxies import TrustedProxies
 from app.edge.redirects import Freshness, Redirects
 from app.edge.stack import build_edge
@@ -19,5 +19,6 @@ __all__ = [
     "TrustedProxies",
     "build_edge",
     "is_our_fault",
+    "is_worth_another_try",
     "priority_of",
 ]

@@ -10,7 +10,7 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from astra_core.asgi import Layer, Problem
+from astra_core.asgi import ClientLeft, Layer, Problem
 
 if TYPE_CHECKING:
     from astra_core.asgi import ASGIApp, Exchange, Problems
@@ -68,6 +68,8 @@ class Draining(Layer):
         """Answer 503; any other cancellation is not ours to answer."""
         task = asyncio.current_task()
         if not isinstance(error, asyncio.CancelledError) or task is None or not self._drain.begun:
+            return None
+        if isinstance(error, ClientLeft):
             return None
         if x.started:
             return None  # half an answer is all it gets

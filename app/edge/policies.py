@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.api import problem_of
-from astra_core.errors import StoreUnavailable
+from app.imports import NoRoom, TooManyUploads
+from astra_core.errors import CommitInDoubt, StoreUnavailable
 from astra_core.middleware import client_left
 from astra_core.resilience import Priority
+from astra_core.storage import store_is_failing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.edge.proxies import TrustedProxies
-    from astra_core.asgi import RequestIds, Scope
+    from astra_core.asgi import ASGIApp, RequestIds, Scope
     from astra_core.clock import Clock
     from astra_core.resilience import CircuitBreaker, Deadlines, KeyedLimiter, Limiter, RetryPolicy, Sweep
 
-__all__ = ["EdgePolicies", "is_not_the_routes", "is_our_fault", "priority_of"]
+__all__ = ["EdgePolicies", "is_not_the_routes", "is_our_fault", "is_worth_another_try", "priority_of"]
 
 _SERVER_ERROR = 500
 
@@ -27,12 +29,14 @@ _SERVER_ERROR = 500
 class EdgePolicies:
     """The parts hold all state; their parameters may be replaced while they run.
 
-    `breaker` makes the breaker of one route, `key` names the route of a request, None for one that has none.
+    `send_timeout` puts the bound of one send round an application. `breaker` makes the breaker of one route, `key`
+    names the route of a request, None for one that has none.
     `retry_body` is the largest body in bytes that is kept for another try.
     """
 
     ids: RequestIds
     trusted: TrustedProxies
+    send_timeout: Callable[[ASGIApp], ASGIApp]
     deadlines: Deadlines
     limiter: Limiter
     connections: KeyedLimiter
@@ -50,8 +54,16 @@ def priority_of(scope: Scope) -> Priority:
 
 
 def is_not_the_routes(error: Exception) -> bool:
-    """Whether `error` says nothing of the route: the store failed, or the client left."""
-    return isinstance(error, StoreUnavailable) or client_left(error)
+    """Whether `error` says nothing of the route: the store failed, others took the room, or the client left."""
+    return isinstance(error, (StoreUnavailable, NoRoom, TooManyUploads)) or client_left(error)
+
+
+def is_worth_another_try(error: Exception) -> bool:
+    """Whether a request that failed by `error` may be run again: never one whose commit may have happened.
+
+    A `Take` would take two visits then, and a change be answered by what its own first try made of the link.
+    """
+    return store_is_failing(error) and not isinstance(error, CommitInDoubt)
 
 
 def is_our_fault(error: Exception) -> bool:

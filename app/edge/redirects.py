@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from typing import TYPE_CHECKING
@@ -125,12 +126,12 @@ class Redirects:
             if scope["method"] == "GET" and not visit:
                 await self._answer(_PREFETCH, scope, receive, send)
                 return
-            if visit and not await self._take(entry):
+            # Whoever leaves meanwhile, or has no time left: what is taken is counted.
+            if visit and not await asyncio.shield(self._taken(entry, scope)):
                 await self._answer(_GONE, scope, receive, send)
                 return
-        if visit:
-            trace = scope.get(TRACE)
-            self._record(entry.code if trace is None else traced(entry.code, trace))
+        elif visit:
+            self._count(entry, scope)
         headers = [(b"location", _location(entry, scope)), self._cache_control(entry)]
         await Response(entry.status, headers=headers)(scope, receive, send)
 
@@ -146,7 +147,12 @@ class Redirects:
                 return _NOT_STARTED
         return None
 
-    async def _take(self, entry: Entry) -> bool:
+    def _count(self, entry: Entry, scope: Scope) -> None:
+        """Store the click."""
+        trace = scope.get(TRACE)
+        self._record(entry.code if trace is None else traced(entry.code, trace))
+
+    async def _taken(self, entry: Entry, scope: Scope) -> bool:
         """Take one visit of a limited link; its last one tells every cache, and its history, that it is used up."""
         code = entry.code.decode("ascii")
         last = (Change(feed=FEED, key=code), Change(feed=EXHAUSTED, key=code))
@@ -156,6 +162,7 @@ class Redirects:
             return False
         if left == 0:
             self._resolver.apply(code)
+        self._count(entry, scope)
         return True
 
     def _cache_control(self, entry: Entry) -> Header:

@@ -70,6 +70,8 @@ def build_edge(
         # What memory answers awaits nothing, so it goes no further: nothing below has anything to bound for it, nor
         # needs a name for it. If it is logged the log gives it one.
         partial(CachedRedirects, resolver=resolver, journal=journal, freshness=freshness),
+        # Whoever answers from here on, a client that does not take it keeps nothing of what is held below.
+        policies.send_timeout,
         # All below, and the log, know the request by its id. A redirect does not carry it: a header costs 0.8 us.
         partial(RequestIdMiddleware, ids=policies.ids, answers=_is_no_redirect),
         # It answers for the requests that shutdown cancels, wherever inside they wait.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from app.edge import EdgePolicies, is_our_fault
+from app.edge import EdgePolicies, is_our_fault, is_worth_another_try
 from astra_core.coordination import coordination_is_failing, coordination_said_nothing
 from astra_core.events import BreakerClosed, BreakerHalfOpened, BreakerOpened, BreakerOverridden, hears
 from astra_core.messaging import messaging_is_failing, messaging_said_nothing
-from astra_core.middleware import RouteKeys
+from astra_core.middleware import RouteKeys, SendTimeoutMiddleware
 from astra_core.resilience import (
     BreakerParameters,
     CircuitBreaker,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from app.main.instruments import Instruments
     from app.main.live import Live
     from app.settings import Breaker, Bulkhead, Retry, Safeguards, Settings
-    from astra_core.asgi import RequestIds
+    from astra_core.asgi import ASGIApp, RequestIds
     from astra_core.clock import Clock
     from astra_core.events import Listener
     from astra_core.resilience import Sweep
@@ -118,18 +118,27 @@ class PolicyFactory:
         return EdgePolicies(
             ids=ids,
             trusted=trusted,
+            send_timeout=self._send_timeout,
             deadlines=self.deadlines(
                 "request", lambda s: DeadlineParameters(budget=s.http.deadline, floor=s.http.deadline_floor)
             ),
             limiter=self.limiter("requests", lambda s: s.http.requests),
             connections=connections,
-            retry=self.retry("requests", lambda s: s.http.retry, retry_on=store_is_failing),
+            retry=self.retry("requests", lambda s: s.http.retry, retry_on=is_worth_another_try),
             retry_body=settings.retry_body,
             breaker=lambda route: self.breaker(f"route {route}", lambda s: s.http.breaker, is_failure=is_our_fault),
             key=RouteKeys([route for route in routes if isinstance(route, Route) and route.path.startswith("/v1/")]),
             sweep=self.sweep,
             clock=self.clock,
         )
+
+    def _send_timeout(self, app: ASGIApp) -> ASGIApp:
+        """Bound each send of what `app` answers."""
+        timeout = self.live.settings.http.send_timeout
+        layer = SendTimeoutMiddleware(app, timeout=timeout, sweep=self.sweep, listeners=self.listeners)
+        self.live.attribute(layer, "timeout", lambda s: s.http.send_timeout)
+        self.instruments.deadlines("send")
+        return layer
 
     def deadlines(self, name: str, part: Callable[[Settings], DeadlineParameters]) -> Deadlines:
         """Return deadlines."""

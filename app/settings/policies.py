@@ -119,6 +119,10 @@ class Protection(Section, frozen=True, kw_only=True):
         Duration,
         hot("A request that has no answer within this time gets 504; below server.drain_timeout.", ge=0.1, le=300),
     ] = 3.5
+    send_timeout: Annotated[
+        Duration,
+        hot("A client that takes nothing of its answer for this long is left.", ge=0.1, le=600),
+    ] = 10.0
     deadline_floor: Annotated[
         Duration, hot("Least time that a caller's X-Request-Deadline can leave.", ge=0.001, le=60)
     ] = 0.05

@@ -1,7 +1,7 @@
 """ASGI without a framework: types, the fusing `Layer`, the per-request `Exchange`, problem+json."""
 
 from astra_core.asgi.exchange import Exchange
-from astra_core.asgi.layer import Layer
+from astra_core.asgi.layer import ClientLeft, Layer
 from astra_core.asgi.problem import FieldError, Problem, Problems
 from astra_core.asgi.request_id import REQUEST_ID, RequestIds, request_id_of
 from astra_core.asgi.respond import Response
@@ -14,6 +14,7 @@ __all__ = [
     "ROUTE",
     "TRACE",
     "ASGIApp",
+    "ClientLeft",
     "Exchange",
     "FieldError",
     "Header",

@@ -18,19 +18,20 @@ class Exchange:
 
     `status` is 0 until `http.response.start` was handed to the server, so also in the `start` hooks, which may change
     it; from then on no layer may answer any more. `began`, in seconds of their clock, and `size`, in bytes of the
-    answer, are set by layers that measure, and belong to nobody else.
+    answer, are set by layers that measure, and belong to nobody else. `receive` and `outlet` are the server's, until a
+    layer puts its own in their place: what the client sends, and where all that is sent to it goes.
     """
 
     began: float
     size: int
 
-    __slots__ = ("_notes", "_send", "_starts", "began", "receive", "scope", "size", "status")
+    __slots__ = ("_notes", "_starts", "began", "outlet", "receive", "scope", "size", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, starts: tuple[StartHook, ...]) -> None:
         self.scope = scope
         self.receive = receive
         self.status: int = 0
-        self._send = send
+        self.outlet = send
         self._starts = starts
         self._notes: dict[str, Any] | None = None
 
@@ -53,10 +54,10 @@ class Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         """Send to the server, past the `start` hooks. A plain function: the server's own awaitable goes back."""
         if message["type"] != "http.response.start":
-            return self._send(message)
+            return self.outlet(message)
         for start in self._starts:
             start(self, message)
-        sending = self._send(message)
+        sending = self.outlet(message)
         self.status = message["status"]
         return sending
 

@@ -16,7 +16,7 @@ from astra_core.asgi.exchange import Exchange
 if TYPE_CHECKING:
     from astra_core.asgi.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Layer", "StartHook"]
+__all__ = ["ClientLeft", "Layer", "StartHook"]
 
 StartHook: TypeAlias = Callable[[Exchange, "Message"], None]
 EnterHook: TypeAlias = Callable[[Exchange], "ASGIApp | None"]
@@ -25,6 +25,10 @@ LeaveHook: TypeAlias = Callable[[Exchange], None]
 Unwinding: TypeAlias = "tuple[int, RescueHook | None, LeaveHook | None]"
 
 logger = logging.getLogger(__name__)
+
+
+class ClientLeft(asyncio.CancelledError):
+    """The request is cancelled because nobody waits for its answer: the outermost layer ends it without a word."""
 
 
 class Layer:
@@ -37,6 +41,8 @@ class Layer:
     * `rescue(x, error)` when the inside raised. It may return an application to run now (a replay, a 504); that is
       ignored once the answer has begun, since nothing may answer twice.
     * `leave(x)` at the end, always and once for each layer whose `enter` returned.
+
+    A cancellation that is `ClientLeft` ends here: the outermost layer returns, and the server is told nothing.
 
     `enter` runs from the outermost layer inwards, the others from the innermost outwards: an error leaves a layer
     before it comes to the next one, as it would if each were a coroutine of its own. Only HTTP requests pass the hooks;
@@ -117,7 +123,7 @@ class Layer:
                     error = later
             if leave is not None:
                 _depart(x, leave)
-        if error is not None:
+        if error is not None and not isinstance(error, ClientLeft):
             raise error
 
     def __repr__(self) -> str:

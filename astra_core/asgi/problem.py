@@ -72,8 +72,12 @@ class Problems:
         """Return the response to `problem` in the request of `scope`."""
         members = problem.members()
         members["instance"] = _instance(scope["path"])
-        members["request_id"] = self.id_of(scope)
-        headers: list[Header] = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+        request_id = members["request_id"] = self.id_of(scope)
+        headers: list[Header] = [
+            (b"content-type", b"application/problem+json"),
+            (b"cache-control", b"no-store"),
+            (self._request_ids.header, request_id.encode("ascii")),
+        ]
         if problem.retry_after is not None:
             headers.append((b"retry-after", str(max(1, math.ceil(problem.retry_after))).encode()))
         headers.extend(problem.headers)

@@ -11,6 +11,7 @@ from astra_core.middleware.refusals import is_refusal, mark_refused
 from astra_core.middleware.request_id import RequestIdMiddleware
 from astra_core.middleware.retry import RetryMiddleware
 from astra_core.middleware.route_keys import RouteKeys
+from astra_core.middleware.send_timeout import SendTimeoutMiddleware
 from astra_core.middleware.tracing import TraceScopeMiddleware, TracingMiddleware
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "RetryMiddleware",
     "RetryableAnswer",
     "RouteKeys",
+    "SendTimeoutMiddleware",
     "TraceScopeMiddleware",
     "TracingMiddleware",
     "client_left",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from astra_core.asgi import Layer
+from astra_core.asgi import ClientLeft, Layer
 from astra_core.middleware.inbox import INBOX, Inbox
 from astra_core.middleware.notes import note_key
 from astra_core.middleware.refusals import mark_refused
@@ -17,7 +17,7 @@ from astra_core.resilience import Sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from astra_core.asgi import ASGIApp, Exchange, Message, Receive, Scope, Send
+    from astra_core.asgi import ASGIApp, Exchange, Message, Scope
 
 __all__ = ["DisconnectMiddleware"]
 
@@ -70,13 +70,13 @@ class DisconnectMiddleware(Layer):
         if watch is not None:
             watch.stop()
 
-    def rescue(self, x: Exchange, error: BaseException) -> ASGIApp | None:
-        """End quietly what we cancelled; any other cancellation is not ours."""
+    def rescue(self, x: Exchange, error: BaseException) -> None:
+        """Say why it was cancelled, if that was us; any other cancellation is not ours."""
         watch: _Watch | None = x.scope.get(self._note)
         if watch is None or x.started or not isinstance(error, asyncio.CancelledError) or not watch.withdraw():
-            return None
+            return
         mark_refused(x.scope, 0)
-        return _nobody_waits
+        raise ClientLeft("the client has gone") from None
 
     def leave(self, x: Exchange) -> None:
         """Watch no more."""
@@ -129,7 +129,3 @@ class _Watch(Struct, eq=False):
             self.after = 0.0
             self.fired = True
             self.task.cancel("the client has gone")
-
-
-async def _nobody_waits(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send nothing: the server knows that there is nobody to send it to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -104,8 +105,8 @@ class TracingMiddleware(Layer):
         )
 
     def rescue(self, x: Exchange, error: BaseException) -> None:
-        """Note what it raised."""
-        x.notes[_ERROR] = type(error).__qualname__
+        """Note what it raised: nothing, when it was cancelled because nobody waited for it."""
+        x.notes[_ERROR] = "" if isinstance(error, asyncio.CancelledError) else type(error).__qualname__
 
     def leave(self, x: Exchange) -> None:
         """End the span, or make one of a request that failed."""
@@ -114,7 +115,7 @@ class TracingMiddleware(Layer):
             CURRENT.reset(mine)
             context_api.detach(token)
             self._finish(x, span)
-        elif (x.status >= _FAILED or not x.status) and self._sampler.allows():
+        elif (x.status >= _FAILED or not x.status) and _has_failed(x) and self._sampler.allows():
             began = time.time_ns() - int((self._now() - x.began) * 1e9)
             self._finish(x, self._start(x.scope, x.scope.get(_PARENT), began))
 
@@ -123,13 +124,17 @@ class TracingMiddleware(Layer):
         if template is not None:
             span.update_name(f"{_method(x.scope)} {template}")
             span.set_attribute("http.route", template)
-        error: str | None = x.notes.get(_ERROR)
         if x.status:
             span.set_attribute("http.response.status_code", x.status)
-        if x.status >= _FAILED or not x.status:
-            span.set_attribute("error.type", error or str(x.status or _FAILED))
+        if _has_failed(x):
+            span.set_attribute("error.type", x.notes.get(_ERROR) or str(x.status or _FAILED))
             span.set_status(StatusCode.ERROR)
         span.end()
+
+
+def _has_failed(x: Exchange) -> bool:
+    """Whether it ended badly, for somebody who waited."""
+    return x.status >= _FAILED or (not x.status and x.notes.get(_ERROR) != "")
 
 
 class TraceScopeMiddleware(Layer):

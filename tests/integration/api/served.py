@@ -124,6 +124,7 @@ def problem_in(response: httpx.Response, status: int, kind: str | None = None) -
     path = quote(response.request.url.path[:512], safe="/")
     assert body["instance"] == ("/." + path if path.startswith("//") else path)
     assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
+    assert response.headers.get_list("x-request-id") == [body["request_id"]]
     assert body["title"]
     assert body["detail"].endswith(".")
     assert kind is None or body["type"] == (kind if ":" in kind else f"urn:astra:problem:{kind}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ from app.clicks import Journal
 from app.edge import CachedRedirects, Freshness, Redirects, build_edge
 from app.links import LinkRepository, Resolver
 from astra_core.asgi import Problems, RequestIds, Response
-from astra_core.errors import StoreUnavailable
+from astra_core.errors import CommitInDoubt, StoreUnavailable
 from astra_core.middleware import AccessLogMiddleware
 from astra_core.storage import Take
 from astra_core.telemetry import LIBRARY, Metrics
@@ -30,16 +31,29 @@ if TYPE_CHECKING:
 
 
 class EdgeStore(Store):
-    """Refuses commits too when it is away, and counts the visits it was asked for."""
+    """Its commits can be refused, held at a gate, or not answered; it counts the visits it was asked for."""
 
     takes = 0
+    doubts = 0
+    gate: asyncio.Event | None = None
+
+    def gate_commits(self) -> asyncio.Event:
+        """Hold commits until the event that is returned is set."""
+        self.gate = asyncio.Event()
+        return self.gate
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
-        """Commit."""
+        """Commit; of the next `doubts` nobody hears whether they happened."""
         if self.away:
             raise StoreUnavailable("away")
+        if self.gate is not None:
+            await self.gate.wait()
         self.takes += sum(isinstance(write, Take) for write in writes)
-        return await super().commit(writes)
+        results = await super().commit(writes)
+        if self.doubts:
+            self.doubts -= 1
+            raise CommitInDoubt("no answer")
+        return results
 
 
 class Edge:

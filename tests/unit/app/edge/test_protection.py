@@ -10,6 +10,8 @@ import pytest
 
 from app.api import Current
 from app.edge import Drain, Freshness, build_edge
+from app.edge.policies import is_not_the_routes
+from app.imports import NoRoom, TooManyUploads
 from app.settings import Breaker, Bulkhead, Protection, Retry
 from astra_core.errors import StoreUnavailable
 from astra_core.middleware import AccessLogMiddleware
@@ -19,7 +21,7 @@ from tests.unit.app.edge.policies import as_given, edge_policies
 from tests.unit.astra_core.asgi.driver import Server, call, http_scope
 
 if TYPE_CHECKING:
-    from astra_core.asgi import ASGIApp, Receive, Scope, Send
+    from astra_core.asgi import ASGIApp, Message, Receive, Scope, Send
     from tests.unit.app.edge.conftest import Edge
 
 ONCE = Retry(attempts=1)
@@ -30,12 +32,17 @@ def stack(edge: Edge, **settings: object) -> ASGIApp:
     return edge.stack(Drain(), settings=Protection(**{"retry": ONCE, **settings}))  # type: ignore[arg-type]
 
 
-async def begin(app: ASGIApp, scope: Scope) -> tuple[asyncio.Task[None], Server]:
-    """Start a request in a task of its own, and let it come as far as it comes."""
+async def begin(app: ASGIApp, scope: Scope, *, leave: asyncio.Event | None = None) -> tuple[asyncio.Task[None], Server]:
+    """Start a request in a task of its own, and let it come as far as it comes; its client goes at `leave`."""
     server = Server()
 
+    async def receive() -> Message:
+        assert leave is not None
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
     async def run() -> None:
-        await app(scope, server.receive, server.send)
+        await app(scope, server.receive if leave is None else receive, server.send)
 
     task = asyncio.create_task(run())
     for _ in range(10):
@@ -176,24 +183,44 @@ async def test_a_client_that_has_gone_ends_its_request(edge: Edge) -> None:
     app = stack(edge, requests=Bulkhead(limit=1, queue=0))
     edge.store.hold()
     gone = asyncio.Event()
-    sent: list[object] = []
-
-    async def receive() -> dict[str, object]:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: object) -> None:
-        sent.append(message)
-
-    async def run() -> None:
-        await app({**http_scope("/unknown"), "method": "GET"}, receive, send)
-
-    task = asyncio.create_task(run())
-    for _ in range(10):
-        await asyncio.sleep(0)
+    task, server = await begin(app, http_scope("/unknown"), leave=gone)
     gone.set()
     await edge.clock.run_for(0.5)
     await until(task.done)
-    assert sent == []
+    assert server.sent == []
     edge.store.release()
     assert (await call(app, http_scope("/unknown"))).status == 404
+
+
+async def test_a_visit_that_is_taken_is_counted(edge: Edge) -> None:
+    """Also of a client that left while the store took it: what its limit lost, its visits show."""
+    await edge.create("few", max_visits=3)
+    app = stack(edge)
+    assert (await call(app, http_scope("/few"))).status == 302
+    before, gate = edge.journal.recorded, edge.store.gate_commits()
+    gone = asyncio.Event()
+    task, _ = await begin(app, http_scope("/few"), leave=gone)
+    gone.set()
+    await edge.clock.run_for(0.5)
+    await until(task.done)
+    assert (edge.journal.recorded, await edge.remaining("few")) == (before, 2)
+    gate.set()
+    await until(lambda: edge.journal.recorded == before + 1)
+    assert await edge.remaining("few") == 1
+
+
+async def test_a_visit_that_may_have_been_taken_is_not_taken_again(edge: Edge) -> None:
+    """A commit in doubt is answered 503: another try would take a second visit for one request."""
+    await edge.create("few", max_visits=3)
+    app = stack(edge, retry=Retry(attempts=3, base=0.001, cap=0.001))
+    assert (await call(app, http_scope("/few"))).status == 302
+    edge.store.doubts = 1
+    assert (await call(app, http_scope("/few"))).status == 503
+    assert (edge.store.takes, await edge.remaining("few")) == (2, 1)
+
+
+async def test_uploads_that_find_no_room_open_no_breaker(edge: Edge) -> None:
+    """Whoever fills the quota, or all the places, would shut the route for those who only look."""
+    for error in (NoRoom(10), TooManyUploads(4), StoreUnavailable("away")):
+        assert is_not_the_routes(error)
+    assert not is_not_the_routes(ValueError("a bug"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astra_core.middleware import DisconnectMiddleware
+from astra_core.middleware import AccessLogMiddleware, DisconnectMiddleware, MetricsMiddleware
 from astra_core.middleware.inbox import READ_AHEAD
 from astra_core.middleware.refusals import WITNESS, Witness
 from astra_core.resilience import Sweep
+from astra_core.telemetry import LIBRARY, Metrics
 from astra_core.testing import FakeClock
 from tests.unit.astra_core.asgi.recorders import Foreign
 from tests.unit.astra_core.middleware.client import Client, answering, copying, turns
@@ -264,3 +266,21 @@ def test_a_time_that_is_none_is_refused() -> None:
     """Looking at once would read ahead in every request."""
     with pytest.raises(ValueError, match="above 0"):
         DisconnectMiddleware(answering(), after=0.0)
+
+
+async def test_layers_further_out_see_that_the_client_left(caplog: pytest.LogCaptureFixture) -> None:
+    """It counts as 4xx and is no error in the log: who leaves a slow service does not make it a failing one."""
+    world = World()
+    metrics = Metrics(LIBRARY, clock=FakeClock())
+    caplog.set_level(logging.INFO)
+    app = MetricsMiddleware(AccessLogMiddleware(world.app, ratio=1.0), metrics=metrics)
+    client = Client()
+    task = client.begin(app)
+    await world.clock.run_for(0.3)
+    client.leave()
+    await turns()
+    await task
+    _, body = await metrics.render()
+    assert b'http_requests_total{handler="none",method="GET",status="4xx"} 1.0' in body
+    assert b'status="5xx"' not in body
+    assert [(record.levelname, getattr(record, "status", None)) for record in caplog.records] == [("INFO", 499)]

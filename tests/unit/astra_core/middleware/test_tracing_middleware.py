@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from astra_core.asgi import ROUTE, TRACE
+from astra_core.asgi import ROUTE, TRACE, ClientLeft
 from astra_core.middleware import TraceScopeMiddleware, TracingMiddleware
 from astra_core.telemetry import TraceContextPropagator, TraceSampler, Tracing
 from astra_core.testing import FakeClock
@@ -254,3 +254,17 @@ async def test_it_stands_round_any_application() -> None:
         await call(TracingMiddleware(app, tracing=one.tracing), http_scope("/hello/a"))
         (span,) = await one.spans()
     assert span.name == "GET /hello/{name}"
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_a_request_that_nobody_waited_for_is_no_error(ratio: float) -> None:
+    """Its span says nothing of one, and one that was not sampled leaves none."""
+
+    async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ClientLeft
+
+    async with traced(ratio=ratio) as one:
+        await call(TracingMiddleware(cancelled, tracing=one.tracing), http_scope("/"))
+        spans = await one.spans()
+    assert len(spans) == ratio
+    assert all(span.status.is_ok and "error.type" not in attributes(span) for span in spans)

@@ -101,7 +101,7 @@ _REDIRECT = Operation(
     parameters=(_CODE,),
     any_query=True,
     pages=(404, 410),
-    problems=(404, 410, 503),
+    problems=(403, 404, 410, 503),
 )
 
 

@@ -57,7 +57,7 @@ _GONE = Problem(
 _DEAD = frozenset({404, 410})
 _METHOD = Problem(status=405, detail="A short link answers GET and HEAD.", headers=((b"allow", b"GET, HEAD"),))
 _PREFETCH = Problem(
-    status=503,
+    status=403,
     type="urn:astra:problem:no-prefetch",
     title="Not prefetched",
     detail="Each visit of this link is counted against its limit, so it is not answered ahead of time.",

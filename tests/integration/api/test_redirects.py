@@ -99,7 +99,7 @@ async def test_a_limited_link_is_not_prefetched(service: Served) -> None:
     await service.create(code="abc", max_visits=1)
     assert [await service.follow("abc", "HEAD") for _ in range(3)] == [302] * 3
     response = await service.http.get("/abc", headers={"sec-purpose": "prefetch"})
-    problem_in(response, 503, "no-prefetch")
+    problem_in(response, 403, "no-prefetch")
     assert [await service.follow("abc") for _ in range(2)] == [302, 410]
     assert await service.follow("abc", "HEAD") == 410
 

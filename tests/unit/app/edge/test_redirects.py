@@ -221,7 +221,7 @@ async def test_a_limited_link_that_others_used_up_is_gone(edge: Edge) -> None:
 async def test_a_limited_link_is_not_prefetched(edge: Edge) -> None:
     """A prefetch would use up a visit that nobody made; HEAD uses up none."""
     await edge.create("two", max_visits=2)
-    assert (await edge.get("/two", headers=PREFETCH)).problem["status"] == 503
+    assert (await edge.get("/two", headers=PREFETCH)).problem["status"] == 403
     assert (await edge.get("/two", method="HEAD")).status == 302
     assert (await edge.remaining("two"), edge.journal.recorded) == (2, 0)
 

@@ -84,18 +84,21 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["query_string"] and (known := self._queries.get(scope["method"])) is not None:
-            for name in QueryParams(scope["query_string"]):
-                if name not in known:
-                    raise _unknown(name, known, scope)
+            seen = set()
+            for name, _ in QueryParams(scope["query_string"]).multi_items():
+                if name not in known or name in seen:
+                    raise _refused(name, known, scope)
+                seen.add(name)
         response = await self.methods[scope["method"]](Request(scope, receive))
         await response(scope, receive, send)
 
 
-def _unknown(name: str, known: Collection[str], scope: Scope) -> RequestRefused:
-    """A filter that is misspelled and ignored would answer with what was not asked for."""
+def _refused(name: str, known: Collection[str], scope: Scope) -> RequestRefused:
+    """A filter that is misspelled, or given twice, and ignored would answer with what was not asked for."""
     near = difflib.get_close_matches(name[:_SHOWN], known, n=1)
     remedy = f"perhaps {near[0]} is meant." if near else f"known: {', '.join(known)}." if known else "leave it out."
     shown = name if len(name) <= _SHOWN and name.isprintable() else ascii(name[:_SHOWN])
+    wrong = "stands twice in the query; give it once." if name in known else f"unknown query parameter; {remedy}"
     read = scope["method"] in {"GET", "HEAD"}
     header = None if read else ("connection", "close")  # a body may come, and nobody is going to read it
-    return refuse(422, f"{shown}: unknown query parameter; {remedy}", header=header)
+    return refuse(422, f"{shown}: {wrong}", header=header)

@@ -188,15 +188,15 @@ class LinkApi:
         state = query.get("state")
         if state is not None and state not in {one.value for one in LinkState}:
             raise refuse(422, f"state: must be one of {', '.join(LinkState)}.")
-        for name in ("tag", "q"):
-            text = query.get(name, "-")
+        tag = None if (given := query.get("tag")) is None else given.strip()  # as it is when a link is made
+        for name, text in (("tag", "-" if tag is None else tag), ("q", query.get("q", "-"))):
             if not 0 < len(text) <= _FILTER_LENGTH or "\0" in text:
                 wanted = f"1 to {_FILTER_LENGTH} characters, none of them NUL"
                 raise refuse(422, f"{name}: must be {wanted}; leave it out to filter by nothing.")
         return Listing(
             limit=int(limit),
             cursor=query.get("cursor"),
-            tag=query.get("tag"),
+            tag=tag,
             state=None if state is None else LinkState(state),
             contains=query.get("q", ""),
         )
@@ -232,10 +232,10 @@ def draft_of(new: NewLink, host: str) -> Draft:
         expires_at=to_microseconds(new.expires_at),
         max_visits=new.max_visits,
         redirect_status=new.redirect_status,
-        forward_query=new.forward_query,
-        tags=new.tags,
+        forward_query=bool(new.forward_query),
+        tags=new.tags or (),
         title=new.title,
-        private=new.private,
-        reuse=new.reuse,
+        private=bool(new.private),
+        reuse=bool(new.reuse),
         via=host,
     )

@@ -64,7 +64,7 @@ Title = Annotated[str, Meta(max_length=300)]
 
 
 class NewLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A link to be made."""
+    """A link to be made; null takes the default."""
 
     url: Url
     code: Code | None = None
@@ -72,11 +72,11 @@ class NewLink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires_at: Time | None = None
     max_visits: Visits | None = None
     redirect_status: Status | None = None
-    forward_query: Annotated[bool, Meta(description="Append the request's query to the URL.")] = False
-    tags: Tags = []
+    forward_query: Annotated[bool | None, Meta(description="Append the request's query to the URL.")] = False
+    tags: Tags | None = []
     title: Title | None = None
-    private: Annotated[bool, Meta(description="Give a code of 12 random characters that cannot be guessed.")] = False
-    reuse: Annotated[bool, Meta(description="Answer 200 with an equal link where there is one.")] = False
+    private: Annotated[bool | None, Meta(description="Give a code of 12 random characters, not to be guessed.")] = False
+    reuse: Annotated[bool | None, Meta(description="Answer 200 with an equal link where there is one.")] = False
 
 
 class LinkPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -67,6 +67,18 @@ async def test_every_member_is_kept(service: Served) -> None:
     assert await service.read("My_Code-1") == link
 
 
+async def test_null_takes_the_default(service: Served) -> None:
+    """Of every member but the URL, as in a patch."""
+    members = ("code", "starts_at", "expires_at", "max_visits", "redirect_status", "forward_query")
+    nothing: dict[str, Any] = dict.fromkeys((*members, "tags", "title", "private", "reuse"))
+    link = await service.create("https://example.com/", **nothing)
+    plain = await service.create()
+    own = {"code", "short_url", "created_at", "updated_at"}
+    assert {name: link[name] for name in link.keys() - own} == {name: plain[name] for name in plain.keys() - own}
+    assert (link["forward_query"], link["tags"], link["private"], len(link["code"])) == (False, [], False, 7)
+    assert link["code"] != plain["code"]
+
+
 async def test_private_links_cannot_be_guessed(service: Served) -> None:
     """A private link has 12 random characters, and no custom code."""
     codes = {(await service.create(private=True))["code"] for _ in range(20)}

@@ -72,6 +72,7 @@ async def test_filters(service: Served) -> None:
     await service.http.delete("/v1/links/removed")
     for query, expected in (
         ({"tag": "red"}, ["off", "waiting", "active"]),
+        ({"tag": " red "}, ["off", "waiting", "active"]),
         ({"tag": "Red"}, []),
         ({"tag": "👨‍👩‍👧"}, ["off"]),
         ({"state": "active"}, ["active"]),

@@ -175,6 +175,8 @@ async def test_health_and_readiness(service: Served) -> None:
         ("HEAD", "/v1/links?limt=5", None),
         ("GET", "/v1/links?limit=5&page=2", "page: unknown query parameter; known: limit, cursor, tag, state, q."),
         ("GET", "/v1/links?q", None),
+        ("GET", "/v1/links?tag=%20", None),
+        ("GET", "/v1/links?limit=1&limit=2", "limit: stands twice in the query; give it once."),
         ("GET", "/v1/links/abc/history?cursor=5", "cursor: unknown query parameter; known: after, limit."),
         ("GET", "/v1/links/abc?x", "x: unknown query parameter; leave it out."),
         ("DELETE", "/v1/links/abc?x=1", "x: unknown query parameter; leave it out."),
@@ -182,7 +184,7 @@ async def test_health_and_readiness(service: Served) -> None:
         ("GET", "/v1/links?a%00%0Ab=1", "'a\\x00\\nb': unknown query parameter; known: limit, cursor, tag, state, q."),
     ],
 )
-async def test_an_unknown_query_parameter_is_refused(
+async def test_a_query_parameter_that_is_unknown_or_stands_twice_is_refused(
     service: Served, method: str, path: str, detail: str | None
 ) -> None:
     """422 names it and what it may have been meant to be, and nothing is done."""

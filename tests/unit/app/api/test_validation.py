@@ -56,7 +56,7 @@ def refusal(decoder: msgspec.json.Decoder[Any], body: bytes) -> RequestRefused:
         (NEW, URL + b'"max_visits":1.5}', "/max_visits", "must be a whole number or null, not a decimal number"),
         (NEW, URL + b'"starts_at":"tomorrow"}', "/starts_at", TIME),
         (NEW, URL + b'"starts_at":"2030-12-31T23:59:59"}', "/starts_at", TIME),
-        (NEW, URL + b'"forward_query":null}', "/forward_query", "must be true or false, not null"),
+        (NEW, URL + b'"forward_query":0}', "/forward_query", "must be true or false or null, not a whole number"),
         (PATCH, b'{"url":null}', "/url", None),
         (PATCH, b'{"code":"abc"}', "/code", "is not a member of this object; leave it out"),
         (BATCH, b'{"links":{}}', "/links", "must be a list, not an object"),

@@ -29,7 +29,7 @@ class RestartPolicy:
     """How a dead worker is replaced. Times in seconds.
 
     The pause before the n-th replacement in a row is `first_pause` doubled n times, at most `longest_pause`; a worker
-    that served for `steady_after` ends the row. With no worker serving, `attempts` failed starts in a row end it all.
+    that served for `steady_after` ends the row. `attempts` failed starts in a row, with no worker serving, end it all.
     """
 
     attempts: int = 3
@@ -105,22 +105,36 @@ class Supervisor:
         await self._keep_one()
 
     async def _keep_one(self) -> None:
-        row = 0
-        loop = asyncio.get_running_loop()
+        row = failed = 0
         while True:
+            what, served = await self._run_one()
+            failed = failed + 1 if served is None and not self._serving else 0
+            if failed >= self._policy.attempts:
+                raise StartFailed(what)
+            row = 1 if served is not None and served >= self._policy.steady_after else row + 1
+            pause = self._policy.pause(row)
+            if self._first_ready.is_set():
+                self._say(f"{what}; starting another in {pause:.1f} s")
+            await asyncio.sleep(pause)
+
+    async def _run_one(self) -> tuple[str, float | None]:
+        """Run one worker to its end; return what became of it and how long it served, None if it did not start."""
+        try:
             worker = await Worker.start(self._command, fds=self._fds, environ=self._environ)
-            self._alive.add(worker)
-            refusal = await worker.refusal(within=self._policy.start_timeout)
-            if refusal is None:
-                since = loop.time()
-                what = f"worker {worker.pid} {describe(await self._serve(worker))}"
-                row = 0 if loop.time() - since >= self._policy.steady_after else row
-            else:
-                what = refusal
-                await worker.ended()
-            self._alive.discard(worker)
-            row += 1
-            await self._pause(what, row, started=refusal is None)
+        except OSError as error:
+            return f"a worker could not be started: {error}", None
+        self._alive.add(worker)
+        refusal = await worker.refusal(within=self._policy.start_timeout)
+        if refusal is None:
+            loop = asyncio.get_running_loop()
+            since = loop.time()
+            what = f"worker {worker.pid} {describe(await self._serve(worker))}"
+            served = loop.time() - since
+        else:
+            what, served = refusal, None
+            await worker.ended()
+        self._alive.discard(worker)
+        return what, served
 
     async def _serve(self, worker: Worker) -> int:
         self._serving.add(worker)
@@ -131,14 +145,6 @@ class Supervisor:
             return await worker.ended()
         finally:
             self._serving.discard(worker)
-
-    async def _pause(self, what: str, row: int, *, started: bool) -> None:
-        if not started and row >= self._policy.attempts and not self._serving:
-            raise StartFailed(what)
-        pause = self._policy.pause(row)
-        if self._first_ready.is_set():
-            self._say(f"{what}; starting another in {pause:.1f} s")
-        await asyncio.sleep(pause)
 
     async def _stop_all(self) -> None:
         ends = [asyncio.create_task(worker.ended()) for worker in self._alive]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -33,16 +34,23 @@ class Worker:
 
         The child never sees SIGINT: a terminal's Ctrl-C reaches the whole group, and the parent passes on SIGTERM.
         SIGHUP waits until the child takes it, which would otherwise die of one that comes while it starts.
+        Raises `OSError` when there is no such program, or no process, thread or memory to be had.
         """
         ours, theirs = socket.socketpair()
-        with theirs, blocked():  # a blocked signal stays blocked in the child, and waits in the parent
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*fds, theirs.fileno()),
-                env={**environ, PARENT_LINK: str(theirs.fileno())},
-            )
-        link, writer = await asyncio.open_connection(sock=ours)
+        try:
+            with theirs, blocked():  # a blocked signal stays blocked in the child, and waits in the parent
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(*fds, theirs.fileno()),
+                    env={**environ, PARENT_LINK: str(theirs.fileno())},
+                )
+            link, writer = await asyncio.open_connection(sock=ours)
+        except BaseException as error:
+            ours.close()  # a child that was started all the same ends by that
+            if isinstance(error, RuntimeError):  # asyncio of 3.11 awaits each child in a thread, and there is none
+                raise OSError(errno.EAGAIN, str(error)) from error
+            raise
         return cls(process, link, writer)
 
     @property

@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +28,11 @@ STUBBORN = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN); link.sendall(
 REFUSES = READY + "link.sendall(b'the store is away\\n'); sys.exit(1)"
 CRASHES = READY + "sys.exit(7)"
 SILENT = READY + "signal.pause()"
+CRASHES_LATER_SERVED = 2
+CRASHES_LATER = (
+    READY + f"len(os.listdir(sys.argv[1])) > {CRASHES_LATER_SERVED} and sys.exit(7); link.sendall(b'ready\\n')"
+)
+ONE_SERVES = READY + "len(os.listdir(sys.argv[1])) > 1 and sys.exit(9); link.sendall(b'ready\\n'); signal.pause()"
 ORPHAN = READY + "link.sendall(b'ready\\n'); link.recv(1); pathlib.Path(sys.argv[1], 'orphan').touch()"
 RELOADS = (
     READY
@@ -45,12 +51,20 @@ QUICK = RestartPolicy(first_pause=0.01, longest_pause=0.02, start_timeout=0.5)
 class Trial:
     """A supervisor over children that run `script`, and all it said."""
 
-    def __init__(self, folder: Path, script: str, *, workers: int = 1, stop_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: str,
+        *,
+        workers: int = 1,
+        stop_timeout: float = 5.0,
+        program: str = sys.executable,
+    ) -> None:
         self.said: list[str] = []
         self.ready = asyncio.Event()
         self.folder = folder
         self.supervisor = Supervisor(
-            [sys.executable, "-S", "-c", script, str(folder)],
+            [program, "-S", "-c", script, str(folder)],
             workers=workers,
             fds=(),
             environ=os.environ,
@@ -83,8 +97,8 @@ async def trial(tmp_path: Path) -> AsyncIterator[Callable[..., Trial]]:
     """Make trials; whatever they started is gone afterwards."""
     made: list[Trial] = []
 
-    def make(script: str, **options: float) -> Trial:
-        made.append(Trial(tmp_path, script, **options))  # type: ignore[arg-type]
+    def make(script: str, **options: Any) -> Trial:
+        made.append(Trial(tmp_path, script, **options))
         return made[-1]
 
     yield make
@@ -155,16 +169,60 @@ async def test_a_worker_that_is_never_ready_is_killed(trial: Callable[..., Trial
     assert not any(map(alive, one.pids()))
 
 
-async def test_failing_replacements_do_not_stop_a_worker_that_serves(
-    tmp_path: Path, trial: Callable[..., Trial]
-) -> None:
+async def test_failing_replacements_do_not_stop_a_worker_that_serves(trial: Callable[..., Trial]) -> None:
     """While one worker serves, replacements that cannot start are tried on and on, past the number of attempts."""
-    script = SERVES.replace("link.sendall", "len(os.listdir(sys.argv[1])) > 1 and sys.exit(9); link.sendall")
-    one = trial(script, workers=2)
+    one = trial(ONE_SERVES, workers=2)
     await one.serve()
     await until(lambda: len(one.pids()) > QUICK.attempts + 2)
     assert one.task is not None
     assert not one.task.done()
+
+
+async def test_a_program_that_is_gone_for_a_moment_ends_nobody(trial: Callable[..., Trial], tmp_path: Path) -> None:
+    """A replacement whose program cannot be run is one line and tried again; the worker that serves stays."""
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    one = trial(SERVES, workers=2, program=str(python))
+    await one.serve()
+    await until(lambda: len(one.pids()) == 2)
+    python.unlink()
+    victim, other = sorted(one.pids())
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: len(one.said) > QUICK.attempts + 1)
+    assert one.said[1].startswith("a worker could not be started: [Errno 2] No such file or directory")
+    python.symlink_to(sys.executable)
+    await until(lambda: len(one.pids()) == 3)
+    assert alive(other)
+
+
+async def test_gives_up_when_there_is_no_such_program(trial: Callable[..., Trial]) -> None:
+    """Where none serves, a program that cannot be run is the error, as any other refusal is."""
+    one = trial(SERVES, program="/nowhere/python")
+    with pytest.raises(StartFailed, match=r"could not be started: .*/nowhere/python"):
+        await one.supervisor.run()
+    assert one.said == []
+
+
+async def test_only_failed_starts_count_as_such(trial: Callable[..., Trial]) -> None:
+    """Workers that served and died are no failed starts: three of those it takes, one after the other."""
+    one = trial(CRASHES_LATER)
+    with pytest.raises(StartFailed, match=r"^a worker ended with code 7 before it was ready$"):
+        await one.supervisor.run()
+    assert len(one.pids()) == CRASHES_LATER_SERVED + QUICK.attempts
+
+
+async def test_failed_starts_beside_a_worker_that_serves_do_not_count(trial: Callable[..., Trial]) -> None:
+    """However many replacements failed meanwhile, the end of the last worker leaves all its attempts."""
+    one = trial(ONE_SERVES, workers=2)
+    await one.serve()
+    (first,) = one.pids()
+    await until(lambda: len(one.pids()) > QUICK.attempts + 2)
+    before = len(one.pids())
+    os.kill(first, signal.SIGKILL)
+    assert one.task is not None
+    with pytest.raises(StartFailed):
+        await asyncio.wait_for(one.task, 10)
+    assert len(one.pids()) >= before + QUICK.attempts
 
 
 async def test_kills_workers_that_do_not_end_in_time(trial: Callable[..., Trial]) -> None:
@@ -199,6 +257,17 @@ async def test_sighup_reaches_every_worker_whatever_it_is_doing(trial: Callable[
     await until(lambda: len(list(tmp_path.glob("reloaded-*"))) == 2)
     assert one.said == []
     assert all(map(alive, one.pids()))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a later asyncio needs no thread for it")
+async def test_a_child_that_cannot_be_awaited_is_an_error_of_the_system() -> None:
+    """No thread to be had is told as no process is; such a stack no machine has."""
+    usual = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(OSError, match="can't start new thread"):
+            await Worker.start([sys.executable, "-S", "-c", ""], fds=(), environ=os.environ)
+    finally:
+        threading.stack_size(usual)
 
 
 async def test_the_link_ends_when_the_parent_lets_go(tmp_path: Path) -> None:

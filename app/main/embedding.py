@@ -181,13 +181,13 @@ class EmbeddedWorker:
         while True:
             await self._something_to_do()
             since = self._clock.monotonic()
-            code = await self._run()
-            if code == 0:
+            trouble = await self._run()
+            if not trouble:
                 row = 0
                 continue
             row = 1 if self._clock.monotonic() - since >= _STEADY else row + 1
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(row - 1, 16))
-            logger.warning("the worker of imports %s; starting another in %.1f s", describe(code), pause)
+            logger.warning("the worker of imports %s; starting another in %.1f s", trouble, pause)
             await self._clock.sleep(pause)
 
     async def _something_to_do(self) -> None:
@@ -200,15 +200,19 @@ class EmbeddedWorker:
                 async with asyncio.timeout(POLL):
                     await self._wanted.wait()
 
-    async def _run(self) -> int:
-        """Run one worker to its end."""
-        worker = self.worker = await Worker.start(self._command, fds=(), environ=os.environ)
+    async def _run(self) -> str:
+        """Run one worker to its end; return what went wrong, "" if nothing did."""
+        try:
+            worker = self.worker = await Worker.start(self._command, fds=(), environ=os.environ)
+        except OSError as error:
+            return f"could not be started: {error}"
         self.starts += 1
         try:
-            return await worker.ended()
+            code = await worker.ended()
         finally:
             self.worker = None
             await asyncio.shield(_stop(worker))
+        return "" if code == 0 else describe(code)
 
     def __repr__(self) -> str:
         return f"EmbeddedWorker(worker={self.worker}, starts={self.starts})"

@@ -78,8 +78,11 @@ class Reloading:
             self._loop = None
 
     async def _follow(self, watch: FolderWatch) -> None:
-        async for _ in watch.changes():
-            await self.reloader.reload("files")
+        async for trouble in watch.changes():
+            if trouble is None:
+                await self.reloader.reload("files")
+            else:
+                self.reloader.missed("files", trouble)
 
     def _reload_for(self, name: str) -> Callable[[], Coroutine[Any, Any, bool]]:
         return lambda: self.reloader.reload(name)

@@ -98,6 +98,8 @@ change. The candidate is loaded from nothing and checked whole, then swapped in 
   is taken, and the key waits.
 * Objects keep their state: a breaker that is open stays open with its new parameters, a cache that was made smaller
   evicts. A request goes by the settings that were in force when it came.
+* A folder that hangs, or cannot be looked at for another reason, is told of once, as a candidate refused, until it can
+  be; then it is read.
 * The log says who or what asked, the old and the new checksum, and each key with both values, secrets as `***`."""
     section = ""
     for row in describe(schema):

@@ -7,6 +7,7 @@ The steps, as in Envoy's and HAProxy's hitless reloads: load → validate → co
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from astra_core.config.explain import differences
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from astra_core.events import Listener
 
 __all__ = ["Reloader"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Section)
 
@@ -80,11 +83,18 @@ class Reloader(Generic[T]):
             except ConfigError as error:
                 return self._refuse(source, error.problems)
             except (AstraError, OSError, TimeoutError) as error:
-                return self._refuse(source, (f"the settings could not be read: {error or type(error).__name__}",))
+                return self._refuse(source, (f"the settings could not be read: {_words(error)}",))
             except ValueError as error:
                 return self._refuse(source, (f"the settings do not go together: {error}",))
+            except Exception as error:  # a fault of ours, which must not end who asks for ever
+                logger.exception("reading the settings, asked by %s", source)
+                return self._refuse(source, (f"the settings could not be read: {error!r}",))
             self._swap(source, candidate, pending, take)
             return True
+
+    def missed(self, source: str, error: Exception) -> None:
+        """Tell that what `source` brings is not known just now, because of `error`, as of a candidate refused."""
+        self._refuse(source, (f"the settings could not be looked at: {_words(error)}",))
 
     def _admit(self, found: Loaded[T]) -> tuple[Loaded[T], tuple[str, ...]]:
         candidate, pending = hold_back(found, self.loaded)
@@ -119,3 +129,7 @@ class Reloader(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Reloader version={self.version} checksum={self.loaded.checksum} refused={self.refused}>"
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -30,6 +30,8 @@ _SETTLE_MS = 50
 """Changes that come within this time are one: an editor that saves makes several."""
 _MOST = 4 * 1024 * 1024
 """Bytes of one file that enter the checksum; settings have a few thousand."""
+_UNKNOWN = b""
+"""The fingerprint of folders that could not be looked at: no folders have it."""
 _PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
@@ -64,17 +66,24 @@ class FolderWatch:
         self._run = run
         self._seen = seen
 
-    async def changes(self) -> AsyncGenerator[None, None]:
-        """Yield, for ever, when something changed; also at once, when it did so before the call."""
+    async def changes(self) -> AsyncGenerator[Exception | None, None]:
+        """Yield None, for ever, when something changed; also at once, when it did so before the call.
+
+        A look that fails yields why. The next one that does not yields None: nobody knows what changed meanwhile.
+        """
         while True:
             places = _places(self._folders)
             async with aclosing(self._hints()) as hints:
                 async for _ in hints:
-                    seen = await self._run(lambda: fingerprint(self._folders))
-                    if seen != self._seen:
+                    trouble = None
+                    try:
+                        seen = await self._run(lambda: fingerprint(self._folders))
+                    except Exception as error:
+                        seen, trouble = _UNKNOWN, error
+                    if trouble is not None or seen != self._seen:
                         self._seen = seen
-                        yield
-                    if _places(self._folders) != places:
+                        yield trouble
+                    if trouble is None and _places(self._folders) != places:
                         break  # another folder stands there now, under the old name: watch that one
 
     async def _hints(self) -> AsyncGenerator[None, None]:
@@ -146,9 +155,10 @@ async def follow_source(
     while True:
         try:
             await source.changed()
-        except (AstraError, OSError) as error:
+        except Exception as error:
             if pause == _PAUSE:  # once, not at every try
-                logger.warning("settings of %s are not watched just now: %s", name, error)
+                unexpected = not isinstance(error, (AstraError, OSError))
+                logger.warning("settings of %s are not watched just now: %s", name, error, exc_info=unexpected)
             await clock.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:

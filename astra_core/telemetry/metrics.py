@@ -194,7 +194,7 @@ class Metrics:
         now = self._clock.monotonic()
         if now - self._complained >= _STALE:
             self._complained = now
-            logger.warning("the metrics of other workers are not shown: %s", error or type(error).__name__)
+            logger.warning("the metrics of other workers are not shown: %s", str(error) or type(error).__name__)
 
     async def render(self, accept: str = "") -> tuple[str, bytes]:
         """Return content type and body of the whole service's figures, in the format that `accept` asks for.

@@ -108,8 +108,16 @@ async def test_what_the_objects_cannot_take_is_refused_before_any_took_it() -> N
     assert world.taken == []
 
 
-@pytest.mark.parametrize("error", [OSError(5, "broken"), TimeoutError(), ConfigError(["away"])])
-async def test_a_source_that_fails_is_a_refusal(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (OSError(5, "broken"), "the settings could not be read: [Errno 5] broken"),
+        (TimeoutError(), "the settings could not be read: TimeoutError"),
+        (ConfigError(["away"]), "away"),
+        (KeyError("web"), "the settings could not be read: KeyError('web')"),
+    ],
+)
+async def test_a_source_that_fails_is_a_refusal(error: Exception, problem: str) -> None:
     """Nothing is raised into who asked, and the last good settings stay."""
     world = World()
 
@@ -119,7 +127,19 @@ async def test_a_source_that_fails_is_a_refusal(error: Exception) -> None:
     world.source.read = fail  # type: ignore[method-assign]
     assert not await world.reloader.reload("SIGHUP")
     assert world.reloader.version == 1
-    assert world.reloader.problems
+    assert world.reloader.problems == (problem,)
+
+
+async def test_what_could_not_be_looked_at_is_a_refusal_until_it_is_read() -> None:
+    """The same trouble once more is marked as known, and a good candidate ends it."""
+    world = World()
+    for again in (False, True):
+        world.reloader.missed("files", TimeoutError())
+        problems = ("the settings could not be looked at: TimeoutError",)
+        assert world.told[-1] == SettingsRefused("files", world.reloader.loaded.checksum, problems, again)
+    assert (world.reloader.problems, world.reloader.refused) == (problems, 2)
+    assert await world.reloader.reload("files")
+    assert world.reloader.problems == ()
 
 
 async def test_settings_that_did_not_change_keep_their_version() -> None:

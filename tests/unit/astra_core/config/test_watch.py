@@ -129,6 +129,26 @@ async def test_what_changed_before_the_watch_began_is_told(tmp_path: Path) -> No
     await counted.end()
 
 
+async def test_a_look_that_fails_is_told_and_does_not_end_the_watch(tmp_path: Path) -> None:
+    """Whatever it raised; the next look that succeeds is a change, for nobody knows what happened meanwhile."""
+    failures: list[Exception] = [TimeoutError(), RuntimeError("no thread")]
+
+    async def fail_first(call: Callable[[], Any]) -> Any:
+        if failures:
+            raise failures[0]
+        return call()
+
+    watch = FolderWatch([tmp_path], seen=fingerprint([tmp_path]), poll_interval=0.02, run=fail_first)
+    told: list[Exception | None] = []
+    async with asyncio.timeout(PATIENCE), aclosing(watch.changes()) as changes:
+        async for trouble in changes:
+            told.append(trouble)
+            if trouble is None:
+                break
+            failures.pop(0)
+    assert [type(each) for each in told] == [TimeoutError, RuntimeError, type(None)]
+
+
 async def test_without_a_folder_it_is_polled_for(tmp_path: Path, watching: Callable[..., Counted]) -> None:
     """One that appears later is found, and from then on watched."""
     counted = watching("later", poll_interval=0.05)
@@ -205,5 +225,23 @@ async def test_a_watched_source_reloads_with_each_change_and_outlives_its_breaks
     assert [record.getMessage() for record in caplog.records] == [
         "settings of the cluster are not watched just now: cut"
     ]
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_watched_source_may_break_as_it_likes(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that it should not have raised is told with where it comes from, and ends nothing."""
+    service, clock, reloads = Service(), FakeClock(), 0
+
+    async def reload() -> None:
+        nonlocal reloads
+        reloads += 1
+
+    task = asyncio.create_task(follow_source(service, reload, name="the cluster", clock=clock))
+    for happening in (KeyError("session"), None):
+        service.happenings.put_nowait(happening)
+    await clock.run_for(1.0)
+    assert reloads == 1
+    assert caplog.records[0].exc_info is not None
     task.cancel()
     await asyncio.wait([task])

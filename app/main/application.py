@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 from functools import partial
@@ -189,9 +188,13 @@ class Application:
         """Remove expired idempotency keys, in small batches, for ever."""
         while True:
             await self._clock.sleep(_PURGE_INTERVAL)
-            with contextlib.suppress(AstraError):  # the store is away: the next round will do
+            try:
                 while await self._keys.purge():
                     await self._clock.sleep(_PURGE_PAUSE)
+            except AstraError:  # the store is away: the next round will do
+                pass
+            except Exception:
+                logger.exception("removing expired idempotency keys")
 
 
 def reason_of(error: Exception) -> str:

@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.main.background import log_end
 from app.main.children import Worker, describe
 from app.main.following import follow_imports
 from app.main.importing import POLL, compose_importer, compose_imports, keep_working
 from app.main.leading import lease_policy
 from astra_core.coordination import Leadership, SqliteCoordination, guarded
-from astra_core.errors import CoordinationError, StorageError
+from astra_core.errors import AstraError, CoordinationError, StorageError
 from astra_core.keyed import BlockingPool
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class ImportService:
         if self.importer is not None:
             work = keep_working(self.importer, clock=self._clock, wanted=self._wanted)
             self._task = asyncio.create_task(work)
+            self._task.add_done_callback(log_end)
         elif self.embedded is not None and self._lease_on is not None:
             self._lease = self._lease_on(self.imports.spool.folder)
             try:
@@ -138,14 +140,17 @@ class ImportService:
                 logger.warning("imports are not carried out from here: %s", error)
             else:
                 self._task = asyncio.create_task(self._lease.leadership.run(self.embedded.lead))
+                self._task.add_done_callback(log_end)
 
     async def tidy(self) -> None:
         """Forget old imports and remove files left over, for ever, whoever carries imports out."""
         while True:
             try:
                 await self.imports.tidy()
-            except (StorageError, OSError) as error:
+            except (AstraError, OSError) as error:
                 logger.warning("the folder of imports is not tidied: %s", error)
+            except Exception:
+                logger.exception("tidying the folder of imports")
             await self._clock.sleep(_TIDY_INTERVAL)
 
     async def close(self) -> None:

@@ -122,9 +122,10 @@ class Leader:
         while True:
             try:
                 await opening()
-            except (CoordinationError, MessagingError) as error:
+            except Exception as error:
                 self.trouble = what
-                logger.warning("no %s: %s", what, error)
+                unexpected = not isinstance(error, (CoordinationError, MessagingError))
+                logger.warning("no %s: %s", what, error, exc_info=unexpected)
             else:
                 self.trouble = ""
                 return

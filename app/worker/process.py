@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.main.background import log_end
 from app.main.compose import compose_codes, compose_store
 from app.main.embedding import ImportLease
 from app.main.families import IMPORT_HOLD, PRODUCT
@@ -96,6 +97,7 @@ async def importing(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         gc.set_threshold(settings.server.gc_threshold)
         sys.setswitchinterval(_SWITCH)
         publishing = asyncio.create_task(_publish(metrics, clock, settings.metrics.publish_interval))
+        publishing.add_done_callback(log_end)
         try:
             yield importer
         finally:

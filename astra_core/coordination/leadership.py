@@ -90,6 +90,8 @@ class Leadership:
                 lease = await self._acquire()
             except CoordinationError as error:
                 _log.warning("lease %s cannot be asked for: %s", self.name, error)
+            except Exception:
+                _log.exception("lease %s cannot be asked for", self.name)
             else:
                 if lease is not None:
                     return Tenure(lease, renew=self._leases.renew, clock=self._clock)
@@ -157,6 +159,8 @@ class Leadership:
             await self._leases.release(lease)
         except CoordinationError as error:
             _log.warning("lease %s could not be released and ends by itself: %s", self.name, error)
+        except Exception:
+            _log.exception("lease %s could not be released and ends by itself", self.name)
 
     async def _pause(self) -> None:
         """Wait for the next look: a third of a ttl, less a part by chance, so that not all who wait ask at once."""

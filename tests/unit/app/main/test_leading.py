@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.main import compose
-from app.main.leading import coordination_url
+from app.main.leading import Leader, coordination_url
 from app.settings import Clicks, Coordination, Links, Messaging, Metrics, Settings, Store
 from astra_core.config import as_loaded
+from astra_core.coordination import Leadership, MemoryCoordination
 from astra_core.keyed import BlockingPool
 from astra_core.messaging import SqliteMessaging
+from astra_core.testing import FakeClock
 from astra_core.workflow import Notice
 from tests.integration.api.served import Served, client_of, until
 
@@ -70,6 +72,59 @@ async def leader_of(service: Served) -> dict[str, Any]:
 def test_the_leases_are_beside_the_store(store: str, url: str | None, used: str) -> None:
     """Who shares the store shares them, unless the settings say where they are."""
     assert coordination_url(Settings(store=Store(url=store), coordination=Coordination(url=url))) == used
+
+
+class Rests:
+    """Work that has nothing to do."""
+
+    async def run(self) -> None:
+        """Stay."""
+        await asyncio.Event().wait()
+
+
+class OpensLater(MemoryCoordination):
+    """Cannot be opened at first, for a reason that nobody expects."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.error: Exception | None = KeyError("a bug")
+
+    async def open(self) -> None:
+        """Fail, or open."""
+        if self.error is not None:
+            raise self.error
+        await super().open()
+
+
+async def test_leases_that_cannot_be_opened_are_tried_again_whatever_the_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not well meanwhile, and leads when they can be; what nobody expects is logged whole."""
+    clock = FakeClock()
+    engine = OpensLater(clock)
+    doer: Any = Rests()
+    leader = Leader(
+        engine,
+        Leadership(engine, "links", ttl=3.0, clock=clock),
+        sweeper=doer,
+        exhaustions=doer,
+        older=doer,
+        relay=None,
+        messaging=None,
+        policies=(),
+        pools=(),
+        clock=clock,
+    )
+    leading = asyncio.create_task(leader.run())
+    await clock.run_for(0.5)
+    assert (leader.ok, leader.trouble) == (False, "leases")
+    assert caplog.records[0].exc_info is not None
+    engine.error = None
+    await clock.run_for(1.0)
+    assert (leader.ok, leader.leadership.held) == (True, True)
+    leading.cancel()
+    await asyncio.wait((leading,))
+    await leader.close()
 
 
 async def test_one_of_two_leads_and_the_other_follows_it(tmp_path: Path) -> None:

@@ -25,14 +25,14 @@ class Fragile(MemoryCoordination):
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock=clock)
-        self.away = False
+        self.away: Exception | None = None
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def _meet(self) -> None:
         await self.answers.wait()
-        if self.away:
-            raise CoordinationUnavailable("it is away")
+        if self.away is not None:
+            raise self.away
 
     async def acquire(self, name: str, *, ttl: float, holder: str = "") -> Lease | None:
         """Take, unless at fault."""
@@ -138,14 +138,14 @@ async def test_work_is_cancelled_before_another_can_have_the_lease(nodes: Nodes,
     took = nodes.clock.monotonic()
     if how == "hangs":
         nodes.leases.answers.clear()
-    nodes.leases.away = True
+    nodes.leases.away = CoordinationUnavailable("it is away")
     await nodes.clock.run_for(0.85 * TTL)
     assert nodes.working == ["a"]
     await nodes.clock.run_for(0.06 * TTL)
     assert (nodes.working, leader.held) == ([], False)
     assert nodes.clock.monotonic() - took < TTL
     assert LeaseEnded("sweeper", 1, "lost") in nodes.events
-    nodes.leases.away = False
+    nodes.leases.away = None
     nodes.leases.answers.set()
     await nodes.clock.run_for(2 * TTL)
     assert nodes.working == ["a"]
@@ -156,11 +156,31 @@ async def test_a_moment_without_the_store_does_no_harm(nodes: Nodes) -> None:
     nodes.start("a")
     await nodes.clock.run_for(1.0)
     for _ in range(10):
-        nodes.leases.away = True
+        nodes.leases.away = CoordinationUnavailable("it is away")
         await nodes.clock.run_for(0.5 * TTL)
-        nodes.leases.away = False
+        nodes.leases.away = None
         await nodes.clock.run_for(0.5 * TTL)
     assert nodes.begun == ["a"]
+
+
+async def test_an_error_that_nobody_expects_ends_no_competition(nodes: Nodes, caplog: pytest.LogCaptureFixture) -> None:
+    """Who cannot ask for the lease asks again, and who cannot give it back waits for it anew; each is logged whole."""
+    nodes.leases.away = KeyError("a bug")
+    nodes.start("a")
+    await nodes.clock.run_for(TTL)
+    assert nodes.begun == []
+    nodes.leases.away = None
+    await nodes.clock.run_for(2 * TTL)
+    nodes.leases.away = KeyError("a bug")
+    await nodes.clock.run_for(2 * TTL)
+    nodes.leases.away = None
+    await nodes.clock.run_for(2 * TTL)
+    assert nodes.begun == ["a", "a"]
+    assert {record.getMessage() for record in caplog.records if record.exc_info} == {
+        "lease sweeper cannot be asked for",
+        "the lease sweeper could not be renewed",
+        "lease sweeper could not be released and ends by itself",
+    }
 
 
 async def test_a_process_that_stood_still_stops_its_work(nodes: Nodes) -> None:

@@ -13,6 +13,7 @@ from app.codes.permutation import CODE_COUNT
 from app.domain.rules import is_reserved
 from astra_core.clock import SystemClock
 from astra_core.errors import ConfigError, StoreUnavailable
+from astra_core.resilience import without_deadline
 from astra_core.storage.writes import Add
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class CodeFactory:
             self._start_fetch()
 
     def _start_fetch(self) -> asyncio.Task[None]:
-        fetch = self._fetch = asyncio.get_running_loop().create_task(self._fetch_block())
+        fetch = self._fetch = asyncio.get_running_loop().create_task(self._fetch_block(), context=without_deadline())
         fetch.add_done_callback(self._note_end)  # the first callback: it runs before any waiter goes on
         return fetch
 

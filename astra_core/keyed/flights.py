@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ class SingleFlight(Generic[K, V]):
     """Runs one call a key at a time and gives its result, or its exception, to all who asked meanwhile.
 
     A cancelled caller leaves alone: the work goes on for the others, and ends even when all have left. `joins`
-    counts callers who found a flight to share. One event loop only. The work runs in the first caller's context.
+    counts callers who found a flight to share. One event loop only.
+
+    Nothing of whoever came first holds for the others, its deadline least of all: the work runs in the context that
+    `context` makes, an empty one if none is given.
     """
 
-    __slots__ = ("_flights", "_running", "joins")
+    __slots__ = ("_context", "_flights", "_running", "joins")
 
-    def __init__(self) -> None:
+    def __init__(self, *, context: Callable[[], Context] = Context) -> None:
+        self._context = context
         self._flights: dict[K, Flight] = {}
         self._running: set[Flight] = set()
         self.joins = 0
@@ -55,7 +60,7 @@ class SingleFlight(Generic[K, V]):
         if flight is None:
             flight = self._flights[key] = Flight()
             self._running.add(flight)
-            flight.task = loop.create_task(self._fly(key, flight, work))
+            flight.task = loop.create_task(self._fly(key, flight, work), context=self._context())
         else:
             self.joins += 1
         waiter: asyncio.Future[V] = loop.create_future()

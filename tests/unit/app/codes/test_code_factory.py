@@ -17,6 +17,8 @@ from app.codes.permutation import CODE_COUNT, Permutation
 from app.codes.scheme import SCHEME
 from app.domain.rules import is_reserved
 from astra_core.errors import ConfigError, StoreUnavailable
+from astra_core.resilience import DeadlineExceeded, Deadlines, Policy, Sweep
+from astra_core.storage import guarded
 from astra_core.storage.memory import MemoryStore
 from astra_core.storage.writes import Add, Insert
 from astra_core.testing import FakeClock
@@ -183,6 +185,28 @@ async def test_a_caller_that_gives_up_does_not_stop_the_fetch_of_others(store: S
     store.gate.set()
     assert await second
     assert first.cancelled()
+
+
+async def test_a_fetch_outlasts_the_deadline_of_who_began_it(store: Switchable) -> None:
+    """Who came first may be in a hurry; the fetch is for all, and the store's own deadline bounds it."""
+    clock = FakeClock()
+    sweep = Sweep(clock=clock)
+    writes = Policy(name="writes", deadline=Deadlines("writes", sweep=sweep))
+    factory = CodeFactory(guarded(store, reads=writes, writes=writes), clock=clock)
+    await factory.open()
+    store.gate = asyncio.Event()
+    requests = Deadlines("request", sweep=sweep)
+
+    async def take(budget: float) -> str:
+        async with requests.scope(budget):
+            return await factory.next_code()
+
+    hasty, patient = (asyncio.create_task(take(budget)) for budget in (0.1, 4.0))
+    await clock.run_for(0.4)
+    assert isinstance(hasty.exception(), DeadlineExceeded)
+    store.gate.set()
+    assert await patient
+    await factory.close()
 
 
 async def test_closing_ends_the_fetch_and_tells_who_waits(store: Switchable) -> None:

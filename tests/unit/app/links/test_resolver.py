@@ -8,8 +8,10 @@ from itertools import pairwise
 import pytest
 
 from app.links import LinkRepository, Resolver
-from app.links.entry import GONE
+from app.links.entry import GONE, Entry
 from astra_core.errors import StoreUnavailable
+from astra_core.resilience import DeadlineExceeded, DeadlineParameters, Deadlines, Policy, Sweep
+from astra_core.storage import guarded
 from astra_core.testing import FakeClock
 from tests.unit.app.links.doubles import Store, create, link, replace, turns
 
@@ -62,6 +64,34 @@ async def test_concurrent_misses_share_one_read(world: World) -> None:
     world.store.release()
     assert set(await asyncio.gather(*asking)) == {b"https://example.com/abc"}
     assert (world.store.reads, world.resolver.joins) == (1, 49)
+
+
+async def test_who_waits_longer_is_not_held_to_the_first_ones_deadline(world: World) -> None:
+    """Each gives up in its own time, and the read when the store's own deadline is over."""
+    sweep = Sweep(clock=world.clock)
+    reads = Policy(name="reads", deadline=Deadlines("reads", sweep=sweep, parameters=DeadlineParameters(budget=1.0)))
+    store = guarded(world.store, reads=reads, writes=reads)
+    resolver = Resolver(LinkRepository(store), clock=world.clock, capacity=10, negative_capacity=10, ttl=TTL)
+    requests = Deadlines("request", sweep=sweep)
+
+    async def ask(budget: float) -> Entry | None:
+        async with requests.scope(budget):
+            return await resolver.resolve("/abc")
+
+    world.store.hold()
+    hasty, patient = (asyncio.create_task(ask(budget)) for budget in (0.1, 4.0))
+    await world.clock.run_for(0.4)
+    assert isinstance(hasty.exception(), DeadlineExceeded)
+    world.store.release()
+    entry = await patient
+    assert entry is not None
+    assert entry.location == b"https://example.com/abc"
+    resolver.clear()
+    world.store.hold()
+    patient = asyncio.create_task(ask(4.0))
+    await world.clock.run_for(1.1)
+    assert isinstance(patient.exception(), StoreUnavailable)
+    assert (world.store.reads, resolver.joins) == (2, 1)
 
 
 async def test_an_unknown_code_is_remembered_until_it_is_created(world: World) -> None:

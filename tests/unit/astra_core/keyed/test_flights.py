@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -105,6 +106,20 @@ async def test_a_marked_flight_is_stale_and_joined_no_more() -> None:
     work.go.set()
     assert list(await asyncio.gather(old, new, newest)) == [1, 2, 3]
     assert (len(flights), flights.joins) == (0, 0)
+
+
+NAME: ContextVar[str] = ContextVar("NAME", default="nobody's")
+
+
+async def test_the_work_is_nobodys_in_particular() -> None:
+    """It sees nothing of its first caller's context, or what the given one holds."""
+
+    async def name(flight: Flight) -> str:
+        return NAME.get()
+
+    NAME.set("the first caller's")
+    assert await SingleFlight[str, str]().do("k", name) == "nobody's"
+    assert await SingleFlight[str, str](context=copy_context).do("k", name) == "the first caller's"
 
 
 async def test_work_that_is_cancelled_cancels_who_waits() -> None:

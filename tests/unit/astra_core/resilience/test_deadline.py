@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextvars import ContextVar
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from astra_core.resilience.deadline import (
     own_deadline_expired,
     parse_deadline,
     remaining,
+    without_deadline,
 )
 from astra_core.resilience.sweep import Sweep
 from astra_core.testing import FakeClock
@@ -122,6 +124,21 @@ async def test_tasks_started_under_a_deadline_see_it() -> None:
         return await asyncio.create_task(child())
 
     assert await world.outcome(world.deadlines.call(parent), 3) == 3.0
+
+
+async def test_work_that_is_not_the_callers_alone_has_no_deadline_of_its() -> None:
+    """The rest of the context it keeps, and the caller's deadline stays the caller's."""
+    world = World()
+    tag: ContextVar[str] = ContextVar("tag")
+
+    async def shared() -> tuple[float, str]:
+        return remaining(), tag.get()
+
+    async def caller() -> tuple[float, str, float]:
+        tag.set("kept")
+        return *await asyncio.create_task(shared(), context=without_deadline()), remaining()
+
+    assert await world.outcome(world.deadlines.call(caller), 0) == (inf, "kept", 5.0)
 
 
 async def test_nothing_begins_after_the_deadline() -> None:

@@ -78,6 +78,10 @@ class LinkCreator:
         render: Callable[[list[Outcome]], Awaitable[Answer]],
         receipt: Receipt,
     ) -> Answer:
+        if self._keys.is_under_way(receipt):  # it may be that of one who is given the answer that is kept
+            found = await self._keys.look_up(receipt)
+            if found.answer is not None:
+                return found.answer
         self._keys.begin(receipt)
         try:
             return await self._create(drafts, rules, render, receipt)

@@ -88,6 +88,10 @@ class IdempotencyKeys:
             raise IdempotencyMismatch
         return Found(kept.answer, record.version)
 
+    def is_under_way(self, receipt: Receipt) -> bool:
+        """Whether a request of this process has the key."""
+        return receipt.name in self._under_way
+
     def begin(self, receipt: Receipt) -> None:
         """Take the key for this request. Raises `IdempotencyInProgress` when another one of this process has it."""
         if receipt.name in self._under_way:

@@ -91,6 +91,21 @@ async def test_a_request_under_way(service: Served) -> None:
 
 
 @pytest.mark.parametrize(("path", "body", "status"), CALLS)
+async def test_an_answer_that_is_kept_is_given_to_all_at_once(
+    service: Served, path: str, body: bytes, status: int
+) -> None:
+    """None of them is under way; one with another payload is refused for that."""
+    first = await post(service, body, "key", path)
+    again = await asyncio.gather(
+        *[post(service, body, "key", path) for _ in range(10)], post(service, body + b" ", "key", path)
+    )
+    *given, refused = again
+    assert [answer.status_code for answer in given] == [status] * 10
+    assert {answer.content for answer in given} == {first.content}
+    problem_in(refused, 422, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize(("path", "body", "status"), CALLS)
 async def test_two_processes_give_one_answer(tmp_path: Path, path: str, body: bytes, status: int) -> None:
     """Two applications on one file: whoever commits second answers with what the first one kept."""
     settings = settings_at(tmp_path, "sqlite")

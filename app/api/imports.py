@@ -136,7 +136,7 @@ class ImportApi:
         )
 
     async def _send(self, request: Request, event: ImportEvent) -> Response:
-        snapshot = await self._imports.send(request.path_params["id"], event)
+        snapshot = await self._imports.change(request.path_params["id"], event)
         self._wake()
         return self._answer(snapshot)
 

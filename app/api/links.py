@@ -16,7 +16,7 @@ from app.api.models import BatchItem, ItemProblem, LinkItems, LinkPatch, NewLink
 from app.api.payload import decode, read_json
 from app.api.problems import problem_of, refuse
 from app.api.times import to_microseconds
-from app.domain import Delete, Disable, Enable, LinkState, Restore
+from app.domain import Disable, Enable, LinkState, Restore
 from app.service import Answer, Draft, Listing
 from astra_core.asgi import Response
 from astra_core.errors import AstraError
@@ -151,7 +151,8 @@ class LinkApi:
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/links/{code}`."""
-        await self._moved(request, Delete())
+        versions, why = if_match(request), reason_of(request)
+        await self._manager.delete(request.path_params["code"], versions=versions, by=CALLER, why=why)
         return Response(204)
 
     async def restore(self, request: Request) -> Response:
@@ -167,11 +168,8 @@ class LinkApi:
 
     async def _move(self, request: Request, event: LinkEvent) -> Response:
         base = self._short_urls.base(request)  # first: a foreign Host is refused before anything is changed
-        return self._link(await self._moved(request, event), base)
-
-    async def _moved(self, request: Request, event: LinkEvent) -> Snapshot:
         code, versions, why = request.path_params["code"], if_match(request), reason_of(request)
-        return await self._manager.move(code, event, versions=versions, by=CALLER, why=why)
+        return self._link(await self._manager.move(code, event, versions=versions, by=CALLER, why=why), base)
 
     def _item(self, item: msgspec.Raw, host: str) -> Draft | AstraError:
         """Each item of a batch is read like a body of its own, so that one bad item refuses itself alone."""

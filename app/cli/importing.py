@@ -155,7 +155,7 @@ async def _begun(
 ) -> ImportSnapshot:
     if options.resume is not None:
         snapshot = await imports.get(options.resume)
-        return await imports.send(options.resume, Resume()) if snapshot.state is ImportState.PAUSED else snapshot
+        return await imports.change(options.resume, Resume()) if snapshot.state is ImportState.PAUSED else snapshot
     file = Path(options.file)
     base = settings.links.base_url or f"http://{settings.server.host}:{settings.server.port}"
     upload = Upload(name=file.name[:255], kind=kind, report=kind, base=base.rstrip("/"))
@@ -181,7 +181,7 @@ async def _watched(importer: Importer, snapshot: ImportSnapshot, carrying: async
             if carrying.done():
                 carrying.result()
             if stop.is_set():
-                return await imports.send(snapshot.key, Pause())
+                return await imports.change(snapshot.key, Pause())
             snapshot = await imports.get(snapshot.key)
         shown.show(view_of(snapshot))
         return snapshot

@@ -28,7 +28,7 @@ from app.imports import (
     slices,
 )
 from app.service.errors import InvalidCursor, NotAllowed
-from astra_core.errors import CommitConflict
+from astra_core.errors import CommitConflict, StorageError
 from astra_core.storage.records import Query
 from astra_core.storage.writes import Delete
 from astra_core.workflow import Runner, UnknownInstance
@@ -120,8 +120,25 @@ class ImportManager:
             raise UnknownImport(key)
         return await self._snapshot(instance)
 
+    async def change(self, key: str, event: ImportEvent) -> ImportSnapshot:
+        """Let `event` happen, as `send` does, for somebody who only wants to know of it.
+
+        It is answered with the progress of before when that of now cannot be read: it did happen.
+        """
+        before = await self.get(key)
+        instance = await self._happened(key, event, by="", at=None)
+        try:
+            return await self._snapshot(instance)
+        except StorageError:
+            return _together(instance, before.progress, before.progress_version)
+
     async def send(self, key: str, event: ImportEvent, *, by: str = "", at: int | None = None) -> ImportSnapshot:
         """Let `event` happen. Raises `UnknownImport`, `NotAllowed`, with `at` `CommitConflict` at another version."""
+        return await self._snapshot(await self._happened(key, event, by=by, at=at))
+
+    async def _happened(
+        self, key: str, event: ImportEvent, *, by: str, at: int | None
+    ) -> Instance[ImportState, Import]:
         try:
             result = await self._runner.send(key, event, by=by, at=at)
         except UnknownInstance:
@@ -132,7 +149,7 @@ class ImportManager:
             raise NotAllowed(key, state=instance.state, reason=reason)
         if decision.target is not decision.source:
             self.moved[decision.target] += 1
-        return await self._snapshot(instance)
+        return instance
 
     async def interruption(self, key: str, *, since: int) -> str:
         """Return in words what took an import from the worker that had it, which stood at version `since` then."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from app.clicks import VISITS
-from app.domain import ANONYMOUS, BaseState, LinkState, Restore, Standing, check_code
+from app.domain import ANONYMOUS, BaseState, Delete, LinkState, Restore, Standing, check_code
 from app.service.edits import edit_of, patched
 from app.service.errors import InvalidCursor, NotAllowed, UnknownLink, VersionMismatch
 from app.service.snapshot import Snapshot, snapshots
@@ -68,7 +68,8 @@ class SnapshotPage:
 class LinkManager:
     """The management side of links; every change is one event of its lifecycle, in one commit with its history.
 
-    `by` is who makes a change, `why` the reason given.
+    `by` is who makes a change, `why` the reason given. Nothing is read once a change is committed: a read that failed
+    then would deny what was done.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class LinkManager:
             link = patched(stored.link, members, rules, via=via)
             if link == stored.link:
                 return (await snapshots(self._store, self._links, [stored]))[0]
-            balance = (await self._links.remaining([code]))[code]
+            balance, visits = (await self._links.remaining([code]))[code], await self._visits(code)
             edit = edit_of(Standing(stored.link, stored.edition, balance, now), link)
             if (result := await self._send(code, edit, by=by, why=why, at=stored.version)) is not None:
-                return await self._changed(result)
+                return _changed(result, visits)
         raise _contended(code)
 
     async def move(
@@ -126,6 +127,18 @@ class LinkManager:
 
         A deleted link is unknown to all that is not its restoration.
         """
+        visits = await self._visits(code)
+        return _changed(await self._moved(code, event, versions=versions, by=by, why=why), visits)
+
+    async def delete(
+        self, code: str, *, versions: Container[int] | None = None, by: str = ANONYMOUS, why: str = ""
+    ) -> None:
+        """Let the link be deleted, as `move` does."""
+        await self._moved(code, Delete(), versions=versions, by=by, why=why)
+
+    async def _moved(
+        self, code: str, event: LinkEvent, *, versions: Container[int] | None, by: str, why: str
+    ) -> Result[LinkState, LinkEvent, Standing]:
         for _ in range(_TRIES):
             version = None
             if versions is not None:
@@ -133,7 +146,7 @@ class LinkManager:
                 _check_version(stored, versions)
                 version = stored.version
             if (result := await self._send(code, event, by=by, why=why, at=version)) is not None:
-                return await self._changed(result)
+                return result
         raise _contended(code)
 
     async def page(self, listing: Listing) -> SnapshotPage:
@@ -187,13 +200,13 @@ class LinkManager:
             if decision.source is LinkState.DELETED:
                 raise UnknownLink(code, deleted=True)
             raise NotAllowed(code, state=decision.source, reason=decision.reason)
+        self._resolver.apply(code)
         return result
 
-    async def _changed(self, result: Result[LinkState, LinkEvent, Standing]) -> Snapshot:
-        code, now = result.instance.key, result.instance.data
-        self._resolver.apply(code)
-        visits = await self._store.counts(VISITS, [code])
-        return Snapshot(link=now.link, version=now.edition, visits=visits[code], remaining=now.remaining)
+    async def _visits(self, code: str) -> int:
+        if check_code(code):
+            raise UnknownLink(code)
+        return (await self._store.counts(VISITS, [code]))[code]
 
     def _cursor(self, listing: Listing, after: tuple[Scalar, ...]) -> str:
         text = msgspec.json.encode((listing.fingerprint(), *after[-2:]))
@@ -215,6 +228,11 @@ class LinkManager:
 
     def _now(self) -> int:
         return int(self._clock.time() * 1_000_000)
+
+
+def _changed(result: Result[LinkState, LinkEvent, Standing], visits: int) -> Snapshot:
+    now = result.instance.data
+    return Snapshot(link=now.link, version=now.edition, visits=visits, remaining=now.remaining)
 
 
 def _prefix_of(listing: Listing) -> tuple[Scalar, ...]:

@@ -47,11 +47,12 @@ __all__ = ["Assembled", "FaultyStore", "assemble", "no_figures"]
 
 
 class FaultyStore(MemoryStore):
-    """A store that can be away, refuse its commits, break, or hold commits back at a gate."""
+    """A store that can be away, go with the next commit, refuse its commits, break, or hold commits back at a gate."""
 
     def __init__(self) -> None:
         super().__init__(collections=(LINKS, IDEMPOTENCY, SYSTEM))
         self.away = False
+        self.going = False
         self.full = False
         self.broken = False
         self.gate: asyncio.Event | None = None
@@ -71,7 +72,9 @@ class FaultyStore(MemoryStore):
         self._look()
         if self.full:
             raise StoreUnavailable("the disk is full", retry_after=3)
-        return await super().commit(writes)
+        numbers = await super().commit(writes)
+        self.away = self.going
+        return numbers
 
     async def get(self, collection: str, key: str) -> Record | None:
         """Read, unless away."""
@@ -155,7 +158,7 @@ async def assemble(folder: Path, *, block: int = 1_000) -> AsyncIterator[Assembl
         async with client_of(edge) as http:
             yield Assembled(http, store, keys, resolver, clock)
     finally:
-        store.away = store.full = store.broken = False
+        store.away = store.going = store.full = store.broken = False
         await codes.close()
         await journal.close()
         await pool.close()

@@ -12,7 +12,7 @@ from app.codes import SYSTEM, CodeFactory
 from app.imports import IMPORTS, REPORTS, Format, ImportState, Spool
 from app.links import LINKS, LinkRepository
 from app.service import Importer, ImportManager, ImportSnapshot, SliceCreator, SlicePace, Upload
-from astra_core.errors import CommitInDoubt
+from astra_core.errors import CommitInDoubt, StoreUnavailable
 from astra_core.storage import Insert, MemoryStore
 from astra_core.testing import FakeClock
 from tests.unit.app.service.made import RULES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.service.importing import DraftOf
-    from astra_core.storage import Write
+    from astra_core.storage import Record, Write
 
 __all__ = ["ROWS", "SLICE", "Bench", "Slices", "urls"]
 
@@ -33,18 +33,25 @@ SLICE = 10
 
 
 class Slices(MemoryStore):
-    """Numbers the commits of slices from 1; one may have a rival, fail, or happen and not be answered."""
+    """Numbers the commits of slices from 1; one may have a rival, fail, or happen and not be answered.
+
+    Of other commits the next one may be the last thing that is heard of it: `going`, then `away`.
+    """
 
     def __init__(self) -> None:
         super().__init__(collections=(LINKS, SYSTEM, *IMPORTS))
         self.number = 0
+        self.away = False
+        self.going = False
         self.rivals: dict[int, Callable[[], Awaitable[object]]] = {}
         self.failures: dict[int, Exception] = {}
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
         """Let the rival go first, then commit."""
         if not any(isinstance(write, Insert) and write.collection == REPORTS.name for write in writes):
-            return await super().commit(writes)
+            written = await super().commit(writes)
+            self.away = self.going
+            return written
         self.number += 1
         rival = self.rivals.pop(self.number, None)
         if rival is not None:
@@ -56,6 +63,12 @@ class Slices(MemoryStore):
         if failure is not None:
             raise failure
         return results
+
+    async def get(self, collection: str, key: str) -> Record | None:
+        """Read, unless away."""
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().get(collection, key)
 
 
 async def at_once(call: Callable[..., T], /, *args: Any) -> T:

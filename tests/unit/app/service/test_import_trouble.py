@@ -115,6 +115,20 @@ async def test_what_stopped_a_worker_is_logged_as_what_it_is(
     assert f"import {key} {words}" in caplog.messages
 
 
+async def test_a_change_that_was_committed_is_answered_as_done(bench: Bench) -> None:
+    """By the progress of before, where that of now cannot be read; what the store did not take is no change."""
+    key = await bench.begin(urls())
+    before = await bench.imports.get(key)
+    bench.store.going = True
+    paused = await bench.imports.change(key, Pause())
+    assert (paused.state, paused.version) == (ImportState.PAUSED, before.version + 1)
+    assert (paused.progress, paused.progress_version) == (before.progress, before.progress_version)
+    with pytest.raises(StoreUnavailable):
+        await bench.imports.change(key, Resume())
+    bench.store.away = bench.store.going = False
+    assert (await bench.imports.get(key)).state is ImportState.PAUSED
+
+
 async def test_links_made_and_reused_are_logged_apart(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """As the API counts them."""
     caplog.set_level(logging.INFO)

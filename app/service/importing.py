@@ -154,8 +154,8 @@ class Importer:
 
     async def _validate(self, taken: ImportSnapshot, file: BinaryIO, layout: Layout) -> ImportSnapshot:
         rows = 0
-        for _ in rows_of(file, layout, layout.start):
-            rows += 1
+        for row in rows_of(file, layout, layout.start):
+            rows += row is not None
             if not rows % _TURN:
                 await asyncio.sleep(0)
             if not rows % _LOOK and await self.imports.version(taken.key) != taken.version:
@@ -210,7 +210,8 @@ class Importer:
         return after, at
 
 
-def _slices(rows: Iterator[Row], pace: SlicePace, *, singly: int) -> Iterator[list[Row]]:
+def _slices(steps: Iterator[Row | None], pace: SlicePace, *, singly: int) -> Iterator[list[Row]]:
+    rows = (row for row in steps if row is not None)
     for row in islice(rows, singly):
         yield [row]
     while slice_ := list(islice(rows, pace.rows)):

@@ -5,19 +5,74 @@ from __future__ import annotations
 import csv
 import io
 import json
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.models import NewLink
 from app.imports import COLUMNS, MAX_ROW, Format, InvalidImport, Place, Row, layout_of, rows_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def rows(data: bytes, kind: Format = Format.CSV, at: Place | None = None) -> list[Row]:
     """All rows of a file, or those behind a place."""
     layout = layout_of(data[: MAX_ROW + 3], kind)
-    return list(rows_of(io.BytesIO(data), layout, at or layout.start))
+    return [row for row in rows_of(io.BytesIO(data), layout, at or layout.start) if row is not None]
+
+
+class TooLong(Exception):  # noqa: N818
+    """The row has more bytes than a row may."""
+
+
+def records(data: bytes) -> list[tuple[int, int, list[str] | None]]:
+    """Each record of a CSV, read the simple way: its first line, where it ends, and its cells or None.
+
+    A line is read again for each record that its quote may belong to.
+    """
+    lines = [*io.BytesIO(data)]
+    begins = [0, *accumulate(map(len, lines))]
+
+    def from_line(first: int) -> Iterator[str]:
+        for line in range(first, len(lines)):
+            if begins[line + 1] - begins[first] > MAX_ROW:
+                raise TooLong
+            yield lines[line].decode(errors="replace")
+
+    found: list[tuple[int, int, list[str] | None]] = []
+    line = 1  # behind the columns
+    while line < len(lines):
+        reader = csv.reader(from_line(line), strict=True)
+        try:
+            cells: list[str] | None = next(reader)
+        except (csv.Error, TooLong):
+            cells = None
+        end = line + (1 if cells is None else reader.line_num)
+        found.append((line + 1, begins[end], cells))
+        line = end
+    return found
+
+
+class CountedFile(io.BytesIO):
+    """Counts the bytes that were read."""
+
+    count = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line, or a part."""
+        text = super().readline(size)
+        self.count += len(text)
+        return text
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a part."""
+        text = super().read(size)
+        self.count += len(text)
+        return text
 
 
 def test_the_columns_are_the_members_of_a_new_link() -> None:
@@ -96,6 +151,81 @@ def test_reading_on_behind_any_row_gives_the_rest(data: bytes) -> None:
         assert offsets == sorted(set(offsets))
         for place, row in enumerate(whole):
             assert rows(head + data, kind, row.place) == whole[place + 1 :]
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b'"',
+                b'"',
+                b'""',
+                b",",
+                b",",
+                b"\n",
+                b"\n",
+                b"\r\n",
+                b"\r",
+                b"a",
+                b"\xff",
+                b" ",
+                b"\0",
+                b'a",",b\n',
+                b"x" * 43_000,
+            ]
+        ),
+        max_size=40,
+    ).map(b"".join)
+)
+def test_every_csv_is_read_as_the_simple_way_reads_it(body: bytes) -> None:
+    """However quotes, faults and long rows lie; and what lies behind any row is read alike from there on."""
+    data = b"url,title\n" + body
+    found = rows(data)
+    simple = [(first, end, cells) for first, end, cells in records(data) if cells is None or any(cells)]
+    assert [(row.line, row.place.offset) for row in found] == [(first, end) for first, end, _ in simple]
+    for row, (_, _, cells) in zip(found, simple, strict=True):
+        if cells is None or len(cells) > 2 or any("\ufffd" in cell for cell in cells):
+            assert row.fault
+        else:
+            assert row.members == {name: cell for name, cell in zip(("url", "title"), cells, strict=False) if cell}
+    for place, row in enumerate(found):
+        assert rows(data, at=row.place) == found[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"open\n' + b'a",",b\n' * 40_000,
+        b'"\n' * 100_001,
+        b'"open\n' + b"a\n" * 50_000 + b'x" y\n',
+        (b'"\n' * 20_000 + b'","' + b"x" * 120_000 + b"\n") * 3,
+        b'"\n' * 20_000 + b"x" * 3_000_000,
+    ],
+)
+def test_no_file_is_read_over_and_over(body: bytes) -> None:
+    """However many rows begin within a quote that none ends: a line is read as a first, a later and a whole one."""
+    data = b"url,title\n" + body
+    file = CountedFile(data)
+    layout = layout_of(data[: MAX_ROW + 3], Format.CSV)
+    assert sum(row is not None for row in rows_of(file, layout, layout.start)) > 2
+    assert file.count <= 3 * len(data)
+
+
+@pytest.mark.parametrize("kind", Format)
+@pytest.mark.parametrize(
+    "body",
+    [b"\n" * 400_000, b" " * 400_000 + b"\n", b"x" * 4_000_000, b'"' + b"\n" * 100_000 + b'"\n', b'"\n' * 100_001],
+)
+def test_no_step_reads_more_than_a_row_may_have(kind: Format, body: bytes) -> None:
+    """Blank lines, long ones and open quotes too: whoever reads can give way in between."""
+    data = b"url\nx\n" + body
+    file = CountedFile(data)
+    layout = layout_of(data[: MAX_ROW + 3], kind)
+    before = 0
+    for _ in rows_of(file, layout, layout.start):
+        assert file.count - before <= 2 * (MAX_ROW + 1)
+        before = file.count
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf", b"name\nx", b"url;kode\n", b"url,url\n", b"code\n"])

@@ -10,7 +10,7 @@ from astra_core.errors import CommitConflict
 from astra_core.storage.writes import Change, Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from app.codes import CodeFactory
     from app.links import LinkRepository
@@ -41,7 +41,7 @@ class SliceCreator:
         drafts: Sequence[Draft | AstraError],
         *,
         rules: LinkRules,
-        beside: Callable[[list[Outcome]], Sequence[Write]],
+        beside: Callable[[list[Outcome]], Awaitable[Sequence[Write]]],
     ) -> list[Outcome]:
         """Make what can be made and return what became of each draft.
 
@@ -52,7 +52,7 @@ class SliceCreator:
         plans = await self._planner.plan(drafts, rules, look=self._look)
         while True:
             outcomes = [plan.outcome() for plan in plans]
-            own = list(beside(outcomes))
+            own = list(await beside(outcomes))
             writes, owners = await self._planner.writes(plans)
             try:
                 await self._store.commit(own + _in_runs(writes))

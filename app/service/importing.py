@@ -7,10 +7,8 @@ place or not at all, whenever the process is killed, and one who was overtaken c
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
@@ -28,10 +26,11 @@ from app.imports import (
     rows_of,
 )
 from app.service.errors import NotAllowed
+from app.service.turns import in_turns
 from astra_core.errors import CommitConflict, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from typing import BinaryIO
 
     from app.imports import Import, Layout, Progress, Row
@@ -48,10 +47,10 @@ __all__ = ["DraftOf", "Importer", "ReportOf"]
 
 logger = logging.getLogger(__name__)
 
-_TURN = 2_000
-"""Rows counted before the loop is let go: some milliseconds."""
-_LOOK = 100_000
-"""Rows counted before the import is looked at again, which may have been paused or cancelled."""
+_LOOK = 1.0
+"""Seconds before the import is looked at again, which may have been paused or cancelled."""
+_LINES = 20
+"""Lines of a report written at once: under a millisecond."""
 _TRIES = 4
 """Workers that may end at one row, before it is taken for the cause; from the second on rows are made one by one."""
 _SINGLY = 128
@@ -154,24 +153,32 @@ class Importer:
 
     async def _validate(self, taken: ImportSnapshot, file: BinaryIO, layout: Layout) -> ImportSnapshot:
         rows = 0
-        for row in rows_of(file, layout, layout.start):
-            rows += row is not None
-            if not rows % _TURN:
-                await asyncio.sleep(0)
-            if not rows % _LOOK and await self.imports.version(taken.key) != taken.version:
-                raise NotAllowed(taken.key, state="", reason="import was moved meanwhile")
+        async for _ in self._rows(taken, rows_of(file, layout, layout.start)):
+            rows += 1
         if not rows:
             raise InvalidImport("The file holds no rows.")
         return await self.imports.send(taken.key, Validated(rows), by=self._name, at=taken.version)
 
     async def _run(self, taken: ImportSnapshot, file: BinaryIO, layout: Layout) -> None:
         progress, version = taken.progress, taken.progress_version
-        rows = rows_of(file, layout, progress.place if progress.done else layout.start)
+        rows = self._rows(taken, rows_of(file, layout, progress.place if progress.done else layout.start))
         since: float | None = None
-        for slice_ in _slices(rows, self.pace, singly=_SINGLY if taken.about.tries > 1 else 0):
+        async for slice_ in _slices(rows, self.pace, singly=_SINGLY if taken.about.tries > 1 else 0):
             progress, since = await self._slice(taken, slice_, progress, version, since)
             version += 1
             await self._clock.sleep(self.pace.pause)
+
+    async def _rows(self, taken: ImportSnapshot, steps: Iterator[Row | None]) -> AsyncIterator[Row]:
+        """Yield the rows for as long as the import is not moved, however long there is none. Raises `NotAllowed`."""
+        monotonic = self._clock.monotonic
+        look = monotonic() + _LOOK
+        async for row in in_turns(steps, monotonic=monotonic):
+            if monotonic() >= look:
+                if await self.imports.version(taken.key) != taken.version:
+                    raise NotAllowed(taken.key, state="", reason="import was moved meanwhile")
+                look = monotonic() + _LOOK
+            if row is not None:
+                yield row
 
     async def _slice(
         self, taken: ImportSnapshot, rows: Sequence[Row], before: Progress, version: int, since: float | None
@@ -181,13 +188,15 @@ class Importer:
         `since` is when the slice before was as far as this one is then, None for the first: between the two lies all
         that a slice costs, its commit and the pause too.
         """
-        about = taken.about
+        about, monotonic = taken.about, self._clock.monotonic
         after, at = before, 0.0
 
-        def beside(outcomes: list[Outcome]) -> Sequence[Write]:
+        async def beside(outcomes: list[Outcome]) -> Sequence[Write]:
             nonlocal after, at
-            at = self._clock.monotonic()
-            report = self._report(about, rows, outcomes)
+            at = monotonic()
+            parts = in_turns(range(0, len(rows), _LINES), monotonic=monotonic)
+            lines = [self._report(about, rows[n : n + _LINES], outcomes[n : n + _LINES]) async for n in parts]
+            report = b"".join(lines)
             became = Counter(map(_became, outcomes))
             after = replace(
                 before,
@@ -200,21 +209,24 @@ class Importer:
             )
             return moved(taken.key, after, report, version=version, taken=taken.version)
 
-        drafts = [self._draft(row, about.via) for row in rows]
-        committing = self._clock.monotonic()
+        drafts = [self._draft(row, about.via) async for row in in_turns(rows, monotonic=monotonic)]
+        committing = monotonic()
         outcomes = await self._creator.create(drafts, rules=self._rules(), beside=beside)
         held = self._held()
         if len(rows) > 1:  # one row tells nothing of the cost of many
-            self.pace.observe(len(rows), self._clock.monotonic() - committing if held is None else held)
+            self.pace.observe(len(rows), monotonic() - committing if held is None else held)
         self.rows.update(map(_became, outcomes))
         return after, at
 
 
-def _slices(steps: Iterator[Row | None], pace: SlicePace, *, singly: int) -> Iterator[list[Row]]:
-    rows = (row for row in steps if row is not None)
-    for row in islice(rows, singly):
-        yield [row]
-    while slice_ := list(islice(rows, pace.rows)):
+async def _slices(rows: AsyncIterator[Row], pace: SlicePace, *, singly: int) -> AsyncIterator[list[Row]]:
+    slice_: list[Row] = []
+    async for row in rows:
+        slice_.append(row)
+        if singly or len(slice_) >= pace.rows:
+            yield slice_
+            singly, slice_ = max(0, singly - 1), []
+    if slice_:
         yield slice_
 
 

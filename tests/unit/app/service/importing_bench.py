@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from app.service.importing import DraftOf
+    from app.service.importing import DraftOf, ReportOf
     from astra_core.storage import Record, Write
 
 __all__ = ["ROWS", "SLICE", "Bench", "Slices", "urls"]
@@ -91,22 +91,24 @@ class Bench:
         self.imports = ImportManager(self.store, spool, keep=3_600.0, clock=self.clock, entropy=os.urandom)
         self.first, self.second = (self.importer(name) for name in ("first", "second"))
 
-    def importer(self, name: str, *, draft: DraftOf = draft_of_row) -> Importer:
+    def importer(
+        self, name: str, *, draft: DraftOf = draft_of_row, report: ReportOf = report_of, most: int = SLICE
+    ) -> Importer:
         """Another worker."""
         return Importer(
             self.imports,
             SliceCreator(self.store, self.links, self.codes, clock=self.clock),
             draft=draft,
-            report=report_of,
+            report=report,
             rules=lambda: RULES,
-            pace=SlicePace(most=SLICE, hold=1.0, pause=0.0),
+            pace=SlicePace(most=most, hold=1.0, pause=0.0),
             clock=self.clock,
             name=name,
         )
 
-    async def begin(self, rows: list[Any]) -> str:
-        """Upload a file."""
-        left = [b"\n".join(json.dumps(row).encode() for row in rows), b""]
+    async def begin(self, rows: list[Any], *, behind: bytes = b"") -> str:
+        """Upload a file of rows, and of what lies behind them."""
+        left = [b"\n".join(json.dumps(row).encode() for row in rows) + behind, b""]
 
         async def read() -> bytes:
             return left.pop(0)

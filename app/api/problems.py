@@ -208,7 +208,8 @@ def _upload_broken(error: UploadBroken) -> Problem:
 
 
 def _upload_late(error: UploadLate) -> Problem:
-    detail = f"Nothing of the file came for {error.seconds:g} seconds; nothing was kept, send it again."
+    came = f"Only {error.size} bytes" if error.size else "Nothing"
+    detail = f"{came} of the file came for {error.seconds:.3g} seconds; nothing was kept, send it again."
     return Problem(status=408, type=_URN + "upload-late", title="Upload late", detail=detail, headers=_CLOSE)
 
 

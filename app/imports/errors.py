@@ -44,11 +44,12 @@ class UploadBroken(AstraError):  # noqa: N818 - says what it is
 
 
 class UploadLate(AstraError):  # noqa: N818 - says what it is
-    """Nothing of the file came for `seconds`; nothing of it is kept."""
+    """Nothing of the file, or no more than `size` bytes, came for `seconds`; nothing of it is kept."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, size: int = 0) -> None:
         self.seconds = seconds
-        super().__init__(f"nothing came for {seconds:g} s")
+        self.size = size
+        super().__init__(f"{size or 'nothing'} came for {seconds:.3g} s")
 
 
 class UnknownImport(AstraError):  # noqa: N818 - says what it is

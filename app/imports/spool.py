@@ -9,6 +9,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from msgspec import Struct
+
 from app.imports.errors import NoRoom, TooLarge, TooManyUploads, UploadBroken, UploadLate
 from app.imports.layout import HEAD, layout_of
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from app.imports.layout import Format
+    from astra_core.clock import Clock
 
 __all__ = ["Spool"]
 
@@ -30,6 +33,8 @@ _SYNC = 32 * 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PART = ".part"
 _KEPT = ".upload"
+_PATIENCES = 6
+"""How often `patience` may pass between two looks at the rate at which a file comes."""
 _UNBORN_AGE = 60.0
 """Seconds that whoever made a part has had to lock it."""
 
@@ -45,19 +50,32 @@ class Run(Protocol):
 class Spool:
     """Receives files and keeps them by the id of their import.
 
-    `largest` bytes a file, `quota` bytes in the whole folder of a store, `uploads` files at once, and `patience`
-    seconds for the next bytes may be replaced while it runs.
+    `largest` bytes a file, `quota` bytes in the whole folder of a store, `uploads` files at once, `patience` seconds
+    for the next bytes and `least_rate` bytes a second over some of that may be replaced while it runs.
     """
 
-    def __init__(self, folder: Path, *, largest: int, quota: int, uploads: int, patience: float, run: Run) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        largest: int,
+        quota: int,
+        uploads: int,
+        patience: float,
+        least_rate: int,
+        run: Run,
+        clock: Clock,
+    ) -> None:
         self.folder = folder
         self._older = folder
         self.largest = largest
         self.quota = quota
         self.uploads = uploads
         self.patience = patience
+        self.least_rate = least_rate
         self.receiving = 0
         self._run = run
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"Spool({str(self.folder)!r}, receiving={self.receiving})"
@@ -103,9 +121,9 @@ class Spool:
 
     async def _store(self, fd: int, part: Path, read: Callable[[], Awaitable[bytes | None]], *, kind: Format) -> int:
         size, unsynced, checked = 0, 0, False
-        gathered = bytearray()
+        gathered, coming = bytearray(), _Coming()
         while True:
-            chunk = await self._next(read)
+            chunk = await self._next(read, coming)
             size += len(chunk)
             if size > self.largest:
                 raise TooLarge(self.largest)
@@ -121,7 +139,8 @@ class Spool:
             if not chunk:
                 return size
 
-    async def _next(self, read: Callable[[], Awaitable[bytes | None]]) -> bytes:
+    async def _next(self, read: Callable[[], Awaitable[bytes | None]], coming: _Coming) -> bytes:
+        began = self._clock.monotonic()
         try:
             async with asyncio.timeout(self.patience):
                 chunk = await read()
@@ -129,6 +148,12 @@ class Spool:
             raise UploadLate(self.patience) from None
         if chunk is None:
             raise UploadBroken
+        coming.size += len(chunk)
+        coming.seconds += self._clock.monotonic() - began
+        if chunk and coming.seconds >= _PATIENCES * self.patience:
+            if coming.size < self.least_rate * coming.seconds:
+                raise UploadLate(coming.seconds, coming.size)
+            coming.size, coming.seconds = 0, 0.0
         return chunk
 
     def path(self, key: str) -> Path:
@@ -197,6 +222,13 @@ class Spool:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+class _Coming(Struct):
+    """What came of a file, and the seconds waited for it, since its rate was looked at; our own disk is not counted."""
+
+    size: int = 0
+    seconds: float = 0.0
 
 
 def _write(fd: int, data: bytes, sync: bool) -> None:

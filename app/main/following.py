@@ -62,6 +62,7 @@ def follow_imports(live: Live, imports: ImportManager) -> None:
     live.attribute(spool, "quota", lambda s: s.imports.quota)
     live.attribute(spool, "uploads", lambda s: s.imports.uploads)
     live.attribute(spool, "patience", lambda s: s.imports.patience)
+    live.attribute(spool, "least_rate", lambda s: s.imports.least_rate)
 
 
 def follow_requests(live: Live, current: Current, freshness: Freshness) -> None:

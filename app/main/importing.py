@@ -45,7 +45,9 @@ def compose_imports(settings: Settings, store: StoreEngine, *, run: Run, clock: 
         quota=options.quota,
         uploads=options.uploads,
         patience=options.patience,
+        least_rate=options.least_rate,
         run=run,
+        clock=clock,
     )
     return ImportManager(store, spool, keep=options.keep, clock=clock, entropy=os.urandom)
 

@@ -30,6 +30,14 @@ class Imports(Section, frozen=True, kw_only=True):
     patience: Annotated[
         Duration, hot("An upload of which nothing comes for this long is refused with 408.", ge=0.1, le=600)
     ] = 10.0
+    least_rate: Annotated[
+        Size,
+        hot(
+            "An upload slower than so many bytes a second, over six times `patience`, is refused with 408; "
+            "0: none is too slow.",
+            le=2**30,
+        ),
+    ] = 1024
     keep: Annotated[
         Duration, hot("How long an import that is over, and its report, are kept.", ge=60, le=3650 * 86_400)
     ] = 7 * 86_400.0

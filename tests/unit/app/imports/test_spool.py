@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from app.imports import Format, InvalidImport, NoRoom, Spool, TooLarge, TooManyUploads, UploadBroken, UploadLate
+from astra_core.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from astra_core.clock import Clock
 
 T = TypeVar("T")
 
@@ -25,9 +28,10 @@ async def at_once(call: Callable[..., T], /, *args: Any) -> T:
     return call(*args)
 
 
-def spool_in(folder: Path, *, run: Any = at_once, **options: Any) -> Spool:
+def spool_in(folder: Path, *, run: Any = at_once, clock: Clock | None = None, **options: Any) -> Spool:
     """A spool with room for a few rows."""
-    return Spool(folder, **{"largest": 10_000, "quota": 20_000, "uploads": 2, "patience": 5.0, **options}, run=run)
+    limits = {"largest": 10_000, "quota": 20_000, "uploads": 2, "patience": 5.0, "least_rate": 10, **options}
+    return Spool(folder, **limits, run=run, clock=clock or FakeClock())
 
 
 def sender(*chunks: bytes | None) -> Callable[[], Awaitable[bytes | None]]:
@@ -140,6 +144,52 @@ async def test_only_so_many_files_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(UploadLate):
         await first
     await spool.receive("b", sender(ROW), kind=Format.NDJSON, declared=None)
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "least_rate", "taken"),
+    [
+        (4, 0.5, 10, False),  # a trickle
+        (4, 0.5, 0, True),
+        (6, 0.5, 10, True),
+        (36, 4.0, 10, False),
+        (44, 4.0, 10, True),
+    ],
+)
+async def test_a_file_comes_at_the_least_rate(
+    tmp_path: Path, size: int, seconds: float, least_rate: int, taken: bool
+) -> None:
+    """What came at once at first buys no place for one that trickles afterwards, over six patiences."""
+    clock = FakeClock()
+    left = [ROW * 100, *[b" " * size] * 200, b""]
+
+    async def read() -> bytes:
+        chunk = left.pop(0)
+        clock.advance(seconds if len(chunk) == size else 0.0)
+        return chunk
+
+    spool = spool_in(tmp_path, least_rate=least_rate, largest=15_000, clock=clock)
+    receiving = spool.receive("k", read, kind=Format.NDJSON, declared=None)
+    if taken:
+        assert await receiving == len(ROW) * 100 + size * 200
+    else:
+        with pytest.raises(UploadLate):
+            await receiving
+        assert os.listdir(tmp_path) == []
+        assert left  # long before its end
+    assert spool.receiving == 0
+
+
+async def test_what_our_own_disk_takes_makes_no_sender_slow(tmp_path: Path) -> None:
+    """Only the time in which the sender is waited for counts."""
+    clock = FakeClock()
+
+    async def slow(call: Callable[..., T], /, *args: Any) -> T:
+        clock.advance(60.0)
+        return call(*args)
+
+    spool = spool_in(tmp_path, run=slow, clock=clock)
+    assert await spool.receive("k", sender(*[ROW] * 10), kind=Format.NDJSON, declared=None) == 10 * len(ROW)
 
 
 async def test_what_is_declared_too_large_is_refused_before_it_comes(tmp_path: Path) -> None:

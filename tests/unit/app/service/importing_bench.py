@@ -87,7 +87,16 @@ class Bench:
     def __post_init__(self) -> None:
         self.codes = CodeFactory(self.store, clock=self.clock)
         self.links = LinkRepository(self.store, keys=self.codes)
-        spool = Spool(self.folder, largest=2**20, quota=2**24, uploads=2, patience=5.0, run=at_once)
+        spool = Spool(
+            self.folder,
+            largest=2**20,
+            quota=2**24,
+            uploads=2,
+            patience=5.0,
+            least_rate=0,
+            run=at_once,
+            clock=self.clock,
+        )
         self.imports = ImportManager(self.store, spool, keep=3_600.0, clock=self.clock, entropy=os.urandom)
         self.first, self.second = (self.importer(name) for name in ("first", "second"))
 

@@ -34,7 +34,7 @@ from astra_core.storage.writes import Delete
 from astra_core.workflow import Runner, UnknownInstance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from app.imports import Format, ImportEvent, Spool
@@ -228,7 +228,7 @@ class ImportManager:
                 return
             after = page.next
 
-    async def report(self, snapshot: ImportSnapshot) -> AsyncIterator[bytes]:
+    async def report(self, snapshot: ImportSnapshot) -> AsyncGenerator[bytes, None]:
         """Yield the report of an import, slice by slice, as far as it had come when `snapshot` was taken."""
         after: tuple[Scalar, ...] | None = None
         left = snapshot.progress.report

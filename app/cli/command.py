@@ -25,7 +25,8 @@ CODES_EXIT_CODES = """\
 exit codes:
   0  the codes are skipped
   1  the store is not there
-  2  the settings or the command line cannot be used"""
+  2  the settings or the command line cannot be used
+  130, 143  stopped by SIGINT, by SIGTERM: run it again"""
 
 IMPORT_EXIT_CODES = """\
 exit codes:
@@ -33,14 +34,16 @@ exit codes:
   1  the store or the service is not there, the import failed as a whole or was cancelled, or its report was not written
   2  the settings, the command line or the file cannot be used
   3  done, and some rows failed: --report FILE says why, later too: --resume ID --report FILE
-  4  paused: --resume ID lets it go on"""
+  4  paused: --resume ID lets it go on
+  130, 143  stopped by SIGINT, by SIGTERM before there was an import; --server goes on with one that it has"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code it decided."""
     options = parser().parse_args(arguments)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _leave)  # until the server runs, an order to stop has nothing to wait for
+        # Until a server or a worker runs, an order to stop has nothing to wait for; what others promise is not done.
+        signal.signal(signum, _leave if options.command in ("serve", "worker") else _break_off)
     if options.command == "settings":
         from app.cli.settings import settings  # `--help` needs none of it
 
@@ -170,3 +173,7 @@ def _port(text: str) -> int:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     sys.exit(0)
+
+
+def _break_off(signum: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signum)  # as a shell says it of one that the signal ended

@@ -46,7 +46,7 @@ _OVER = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED, ImportStat
 class ReportLost(Exception):  # noqa: N818 - says what it is
     """All is done but the report, which could not be kept; the text says why."""
 
-    def __init__(self, view: ImportView, reason: Exception) -> None:
+    def __init__(self, view: ImportView, reason: Exception | str) -> None:
         self.view = view
         super().__init__(str(reason))
 
@@ -57,10 +57,7 @@ def import_file(options: argparse.Namespace) -> int:
         kind = _kind(options)
         if options.report is not None:
             check_report(options.report, source=None if options.resume else options.file)
-        if options.server is not None:
-            view = _through(options, kind)
-        else:
-            view = asyncio.run(_directly(options, kind, load_settings(os.environ).settings))
+        view = _here(options, kind) if options.server is None else _through(options, kind)
     except ConfigError as error:
         for problem in error.problems:
             _say(f"settings: {problem}")
@@ -122,18 +119,32 @@ def _verdict(view: ImportView) -> int:
             return 1
 
 
+def _here(options: argparse.Namespace, kind: Format) -> ImportView:
+    try:
+        return asyncio.run(_directly(options, kind, load_settings(os.environ).settings))
+    except SystemExit:
+        _say("stopped before there was an import to pause; nothing was imported")
+        raise
+
+
 async def _directly(options: argparse.Namespace, kind: Format, settings: Settings) -> ImportView:
-    """Import into the store of the settings. Who holds the lease carries it out: a service here, or this process."""
+    """Import into the store of the settings. Who holds the lease carries it out: a service here, or this process.
+
+    Until there is an import, a signal ends the command; from then on it pauses that.
+    """
     if settings.store.engine == "memory":
         raise Unusable("store.url is memory:, which ends with this command: set a store, or name a --server")
     clock = SystemClock()
     async with importing(settings, clock=clock) as importer:
         lease = ImportLease(importer.imports.spool.folder, clock=clock)
         snapshot = await _begun(options, kind, settings, importer.imports)
+        stop = asyncio.Event()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         await lease.open()
         carrying = asyncio.create_task(lease.leadership.run(lambda tenure: keep_working(importer, clock=clock)))
         try:
-            snapshot = await _watched(importer, snapshot, carrying)
+            snapshot = await _watched(importer, snapshot, carrying, stop)
         finally:
             carrying.cancel()
             await asyncio.wait((carrying,))
@@ -165,11 +176,10 @@ async def _begun(
         raise Unusable(f"{error.filename}: {error.strerror}") from error
 
 
-async def _watched(importer: Importer, snapshot: ImportSnapshot, carrying: asyncio.Task[None]) -> ImportSnapshot:
-    """Show the import until it is over; Ctrl-C pauses it."""
-    stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+async def _watched(
+    importer: Importer, snapshot: ImportSnapshot, carrying: asyncio.Task[None], stop: asyncio.Event
+) -> ImportSnapshot:
+    """Show the import until it is over; `stop` pauses it."""
     shown = ProgressShown(sys.stderr, monotonic=time.monotonic)
     imports = importer.imports
     try:
@@ -190,27 +200,28 @@ async def _watched(importer: Importer, snapshot: ImportSnapshot, carrying: async
 
 
 def _through(options: argparse.Namespace, kind: Format) -> ImportView:
-    """Import through the service at `options.server`; Ctrl-C leaves the import to it."""
+    """Import through the service at `options.server`; a signal leaves the import to it."""
     remote = Remote(options.server)
     shown = ProgressShown(sys.stderr, monotonic=time.monotonic)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    there = f"{options.server.rstrip('/')}/v1/imports"
+    view: ImportView | None = None
     try:
         if options.resume is not None:
             view = remote.resume(options.resume)
         else:
             view = remote.send(Path(options.file), kind, shown.sending)
-        try:
-            while view.state not in _OVER:
-                shown.show(view)
-                time.sleep(_LOOK)
-                view = remote.read(view.id)
+        while view.state not in _OVER:
             shown.show(view)
-        except KeyboardInterrupt:
-            shown.end()
-            _say(f"the service goes on with import {view.id}: {options.server.rstrip('/')}/v1/imports/{view.id}")
-            sys.exit(0)
-    except KeyboardInterrupt:
-        raise Unreachable("interrupted while the file was being sent; nothing of it was kept") from None
+            time.sleep(_LOOK)
+            view = remote.read(view.id)
+        shown.show(view)
+    except SystemExit:
+        shown.end()
+        if view is None:
+            _say(f"stopped before the service had answered; what it has is at {there}")
+        else:
+            _say(f"stopped; the service goes on with import {view.id}: {there}/{view.id}")
+        raise
     finally:
         shown.end()
     if options.report is not None:
@@ -219,6 +230,8 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
                 file.writelines(remote.report(view.id))
         except (Refused, Unreachable, OSError) as error:
             raise ReportLost(view, error) from error
+        except SystemExit:
+            raise ReportLost(view, "the command was stopped") from None
     return view
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -369,6 +370,49 @@ def test_an_interrupted_command_pauses_its_import_and_resumes_it(launch: Launche
     assert again.code() == 3, again.stderr
     server = launch.serve(env=env).ready()
     check(Service(server), key, 5_000, tmp_path / "own.db")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_stopped_before_there_is_an_import_says_so(
+    launch: Launcher, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    """While it copies its file: that nothing was imported, and nothing of the file stays."""
+    file = tmp_path / "links.csv"
+    os.mkfifo(file)
+    run = launch.start("-m", "app", "import", str(file))
+    with file.open("wb", buffering=0) as pipe:  # opens once the command reads
+        pipe.write(b"url\n")
+        run.until("copying", lambda: [*run.folder.rglob("*.part")])
+        run.signal(signum)
+        time.sleep(0.2)  # the thread that reads hears of nothing but the end
+    assert run.code() == code
+    (line,) = run.stderr.splitlines()
+    assert "nothing was imported" in line
+    assert not [*run.folder.rglob("*.part"), *run.folder.rglob("*.upload")]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_stopped_leaves_the_import_to_the_service(
+    launch: Launcher, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    """It says where the import is; of a service that has not answered yet it says where to look."""
+    server = launch.serve(env={"ASTRA_IMPORTS__WORKER": "false"}).ready()
+    (tmp_path / "links.ndjson").write_bytes(rows_of(10))
+    command = ("-m", "app", "import", str(tmp_path / "links.ndjson"), "--server")
+    run = launch.start(*command, f"http://127.0.0.1:{server.port}")
+    run.until("waiting", lambda: "uploaded" in run.stderr)
+    run.signal(signum)
+    assert run.code() == code
+    (item,) = Service(server).json("GET", "/v1/imports")["items"]
+    assert f"the service goes on with import {item['id']}" in run.stderr
+    assert item["state"] == "uploaded"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        early = launch.start(*command, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with silent.accept()[0]:
+            early.signal(signum)
+            assert early.code() == code
+    assert "stopped before the service had answered" in early.stderr
+    assert "Traceback" not in run.stderr + early.stderr
 
 
 def test_uploads_that_break_off_leave_nothing(launch: Launcher) -> None:

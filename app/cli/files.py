@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["Unusable", "check_report", "check_source"]
+__all__ = ["Unusable", "check_report", "check_source", "printable"]
 
 
 class Unusable(Exception):  # noqa: N818 - says what it is
     """What the command line asks for cannot be done; the text is one line."""
+
+
+def printable(name: str) -> str:
+    """Return a file's name as it can be shown and sent; it may hold bytes that are not UTF-8, or a line feed."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name)
 
 
 def check_source(name: str) -> None:

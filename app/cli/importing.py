@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.api import REPORT_HEAD, view_of
-from app.cli.files import Unusable, check_report, check_source
+from app.cli.files import Unusable, check_report, check_source, printable
 from app.cli.progress import ProgressShown
 from app.cli.remote import Refused, Remote, Unreachable
 from app.imports import Format, ImportState, InvalidImport, NoRoom, Pause, Resume, TooLarge, UnknownImport
@@ -77,7 +77,7 @@ def import_file(options: argparse.Namespace) -> int:
         return 1
     code = _verdict(view)
     if view.failed:
-        print("astra: the reasons are in", options.report or f"the report; {_report_again(options, view)}")
+        print("astra: the reasons are in", printable(options.report or f"the report; {_report_again(options, view)}"))
     return code
 
 
@@ -169,7 +169,7 @@ async def _begun(
         return await imports.change(options.resume, Resume()) if snapshot.state is ImportState.PAUSED else snapshot
     file = Path(options.file)
     base = settings.links.base_url or f"http://{settings.server.host}:{settings.server.port}"
-    upload = Upload(name=file.name[:255], kind=kind, report=kind, base=base.rstrip("/"))
+    upload = Upload(name=printable(file.name)[:255], kind=kind, report=kind, base=base.rstrip("/"))
     try:
         return await imports.adopt(upload, file)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from app.api.models import ImportView
+from app.cli.files import printable
 from app.imports import Format, ImportState
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Remote:
             with file.open("rb") as source:
                 size = file.stat().st_size
                 headers = {"content-type": _MEDIA[kind], "content-length": str(size)}
-                path = f"/v1/imports?name={quote(file.name[:255], safe='')}"
+                path = f"/v1/imports?name={quote(printable(file.name)[:255], safe='')}"
                 with self._call("POST", path, _Told(source, size, sent), headers) as response:
                     return _view(response)
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import json
+import os
+import sqlite3
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from app.cli.command import parser
 from app.cli.importing import import_file
 from app.cli.progress import ProgressShown, line_of, size_of
-from app.imports import Format, ImportState
+from app.imports import LIFE, Format, ImportState
 from tests.unit.app.cli.views import view
 
 if TYPE_CHECKING:
@@ -106,6 +113,53 @@ def test_what_is_not_there_is_named(
     assert run(*arguments) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(line)
+
+
+NAMES = ((b"caf\xe9.csv", "caf\ufffd.csv"), (b"two\nlines.csv", "two\ufffdlines.csv"))
+
+
+@pytest.mark.parametrize(("name", "shown"), NAMES)
+def test_a_file_may_have_a_name_that_is_no_text(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: bytes, shown: str
+) -> None:
+    """Bytes that are not UTF-8, or a line feed: the import has a name that can be shown, and so has the report."""
+    (tmp_path / os.fsdecode(name)).write_bytes(GOOD + b"ftp://a.example\n")
+    assert run(os.fsdecode(name), "--report", os.fsdecode(b"r-" + name)) == 3
+    printed = capsys.readouterr().out
+    printed.encode()
+    assert f"the reasons are in r-{shown}\n" in printed
+    with closing(sqlite3.connect(tmp_path / "own.db")) as store:
+        (row,) = store.execute(f"SELECT value FROM r_{LIFE.name}")
+    assert shown in json.dumps(json.loads(row[0]), ensure_ascii=False)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A service that takes no file and keeps the names of those it was sent."""
+
+    names: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Refuse."""
+        self.names.append(parse_qs(urlsplit(self.path).query)["name"][0])
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_request(self, code: int | str = "", size: int | str = "") -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("name", "shown"), NAMES)
+def test_a_name_that_is_no_text_can_be_sent(run: Run, tmp_path: Path, name: bytes, shown: str) -> None:
+    """In place of what is no text stand characters that every service takes."""
+    (tmp_path / os.fsdecode(name)).write_bytes(GOOD)
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        answering = Thread(target=server.handle_request)
+        answering.start()
+        assert run(os.fsdecode(name), "--server", f"http://127.0.0.1:{server.server_port}") == 1
+        answering.join()
+    assert Refusing.names.pop() == shown
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ _CELLS = {
 """What a cell must be when it cannot be read: in a table there are no types to speak of."""
 _PLACE = re.compile(r"/?\btags/(\d+)")
 
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula, by OWASP's page on CSV injection.
+
+Only a problem quotes what others wrote: a code that begins with `-` holds nothing that could call anything, and stays
+as it is for programs to read.
+"""
+
 REPORT_HEAD = b"row,line,status,code,short_url,problem\r\n"
 """The first line of a CSV report."""
 
@@ -123,6 +130,7 @@ def _problem(error: AstraError | None) -> Problem:
 
 
 def _in_words(problem: Problem) -> str:
-    """Return a problem as one sentence; a table has no room for more."""
+    """Return a problem as one sentence; a table has no room for more, and it may be opened as a spreadsheet."""
     faults = "; ".join(f"{fault.pointer[1:]} {fault.detail}".strip() for fault in problem.errors)
-    return _PLACE.sub(lambda found: f"tag {int(found[1]) + 1}", faults) or problem.detail
+    words = _PLACE.sub(lambda found: f"tag {int(found[1]) + 1}", faults) or problem.detail
+    return f"'{words}" if words.startswith(_FORMULA) else words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -60,6 +61,13 @@ def test_the_other_faults_of_a_row_of_cells_are_plain_too() -> None:
     too_many = problem({"url": "https://a.example", "tags": [str(number) for number in range(21)]})
     assert too_many == "tags must be at most 20 tags, separated by commas"
     assert problem(b"", "has 3 cells, and the first line names 2 columns").startswith("The row has 3 cells")
+
+
+@pytest.mark.parametrize("mark", ["=", "+", "-", "@", "\t", "\r", "\n", "＝"])
+def test_no_cell_of_a_report_is_a_formula(mark: str) -> None:
+    """What a row's sender wrote stands behind an apostrophe, which spreadsheets take for the beginning of a text."""
+    line = json.dumps({"url": "https://a.example", f'{mark}=HYPERLINK("http://evil.example","x")': 1}).encode()
+    assert problem(line).startswith((f"'{mark}=HYPERLINK", "'=HYPERLINK"))  # white space is left out
 
 
 def test_tags_are_numbered_as_people_count() -> None:

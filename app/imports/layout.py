@@ -93,7 +93,10 @@ def _names(line: str, delimiter: str) -> tuple[str, ...]:
         rows = list(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error:
         return ()
-    return tuple(cell.strip().lower() for cell in rows[0]) if rows else ()
+    names = [cell.strip().lower() for cell in rows[0]] if rows else []
+    while names and not names[-1]:  # a spreadsheet writes the columns behind the last, which are empty
+        names.pop()
+    return tuple(names)
 
 
 def _check(columns: tuple[str, ...]) -> None:

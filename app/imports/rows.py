@@ -93,7 +93,7 @@ def _csv(file: BinaryIO, layout: Layout, at: Place) -> Iterator[Row | None]:
                 end, line = began + len(text), line + text.count(b"\n", end - began, -1) + 1
                 decoded, fault = _decoded(text)
                 cells = _cells(decoded, dialect) or []
-            if len(cells) > width and any(cells):
+            if any(cells[width:]):
                 fault = fault or f"has {len(cells)} cells, and the first line names {width} columns"
         except _Unreadable as error:
             cells, fault = [], str(error)

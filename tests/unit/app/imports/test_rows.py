@@ -89,6 +89,15 @@ def test_the_first_line_tells_the_delimiter(delimiter: str) -> None:
     assert layout_of(b"url", Format.CSV).columns == ("url",)
 
 
+def test_columns_behind_the_last_are_none_as_long_as_they_are_empty() -> None:
+    """As spreadsheets write them; a cell there that holds something belongs to nobody, and its row is at fault."""
+    first, second, third = rows(b"url,title,,\nhttps://a.example,A,,\nhttps://b.example,,,\nhttps://c.example,C,,x\n")
+    assert (first.members, second.members) == ({"url": "https://a.example", "title": "A"}, {"url": "https://b.example"})
+    assert "4 cells" in third.fault
+    with pytest.raises(InvalidImport):
+        layout_of(b"url,,title\n", Format.CSV)
+
+
 def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
     """Neither of the first column's name nor of the first object."""
     (row,) = rows(b"\xef\xbb\xbfurl\nhttps://a.example\n")
@@ -185,7 +194,7 @@ def test_every_csv_is_read_as_the_simple_way_reads_it(body: bytes) -> None:
     simple = [(first, end, cells) for first, end, cells in records(data) if cells is None or any(cells)]
     assert [(row.line, row.place.offset) for row in found] == [(first, end) for first, end, _ in simple]
     for row, (_, _, cells) in zip(found, simple, strict=True):
-        if cells is None or len(cells) > 2 or any("\ufffd" in cell for cell in cells):
+        if cells is None or any(cells[2:]) or any("\ufffd" in cell for cell in cells):
             assert row.fault
         else:
             assert row.members == {name: cell for name, cell in zip(("url", "title"), cells, strict=False) if cell}

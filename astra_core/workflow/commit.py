@@ -22,26 +22,23 @@ if TYPE_CHECKING:
     from astra_core.workflow.definition import Workflow
     from astra_core.workflow.keeper import Keeper, Loaded
 
-__all__ = ["Commit", "commit_of", "requirements", "seen_key"]
+__all__ = ["BEGUN", "Commit", "commit_of", "requirements", "seen_key"]
 
+BEGUN = b"begun"
+"""What is remembered of an id that began an instance; of any other event's nothing."""
 _encode = msgspec.json.Encoder().encode
 
 
 class Commit(NamedTuple):
-    """The writes of a step: those of the caller, `record` of the keeper's, the id at `seen` (-1: none), the rest."""
+    """The writes of a step: those of the caller, `record` of the keeper's, the rest."""
 
     writes: list[Write]
     record: range
-    seen: int
 
     def is_overtaken(self, conflict: CommitConflict) -> bool:
         """Whether the record was changed by somebody else, so that the step is to be decided again."""
         moved = conflict.reason in {ConflictReason.VERSION, ConflictReason.MISSING}
         return moved and conflict.write in self.record
-
-    def is_repeated(self, conflict: CommitConflict) -> bool:
-        """Whether the event of this id was taken before."""
-        return conflict.write == self.seen
 
 
 def commit_of(
@@ -57,13 +54,13 @@ def commit_of(
 ) -> Commit:
     """Return what a step comes to; with an `event_id`, it can be committed once."""
     writes = [*also, *keeper.writes(key, before, step.kept)]
-    record, seen = range(len(also), len(writes)), -1
+    record = range(len(also), len(writes))
     if event_id:
-        seen = len(writes)
-        writes.append(remember(workflow.seen.name, seen_key(key, event_id), now=now))
+        value = BEGUN if before is None else b""
+        writes.append(remember(workflow.seen.name, seen_key(key, event_id), now=now, value=value))
     writes += [Append(stream=workflow.name, key=key, data=_encode(entry)) for entry in step.entries]
     writes += _messages(workflow, key, 1 if before is None else before.version + 1, step)
-    return Commit(writes, record, seen)
+    return Commit(writes, record)
 
 
 def seen_key(key: str, event_id: str) -> str:

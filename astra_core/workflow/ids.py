@@ -18,9 +18,9 @@ def ids(name: str) -> Collection:
     return Collection(name=name, indexes=(Index(name="at"),))
 
 
-def remember(collection: str, key: str, *, now: int) -> Insert:
+def remember(collection: str, key: str, *, now: int, value: bytes = b"") -> Insert:
     """Return the write that a commit holds to happen once; `now` is in microseconds."""
-    return Insert(collection=collection, key=key, value=b"", entries={"at": ((now,),)})
+    return Insert(collection=collection, key=key, value=value, entries={"at": ((now,),)})
 
 
 async def forget(store: Store, collection: str, *, before: int, limit: int) -> int:

@@ -15,7 +15,7 @@ from astra_core.events import EventHandled, Listeners, StepConflicted, TimerFire
 from astra_core.resilience.backoff import FullJitter
 from astra_core.storage.history import History
 from astra_core.storage.store import Store
-from astra_core.workflow.commit import commit_of, requirements, seen_key
+from astra_core.workflow.commit import BEGUN, commit_of, requirements, seen_key
 from astra_core.workflow.course import advance, beginning
 from astra_core.workflow.entries import BEGIN, Entry, Occurrence
 from astra_core.workflow.instance import Instance, Result, UnknownInstance
@@ -105,16 +105,18 @@ class Runner(Generic[S, E, C, D]):
         """Make a new instance, in `state` or in the first initial one.
 
         Raises `CommitConflict` with the reason `EXISTS` when there is one; with the `id` that made it, returns that.
+        `also` may say so too, and what it holds was written then.
         """
         now = self._now()
         step = beginning(self.workflow, data, state, event_id=id or self._ids(), by=by, why=why, now=now)
         commit = commit_of(self.workflow, self.keeper, key, None, step, event_id=id, also=also, now=now)
         try:
             await self._store.commit(commit.writes)
-        except CommitConflict as conflict:
-            if not id or conflict.write < len(also) or not await self._is_seen(key, id):
+        except CommitConflict:
+            loaded = await self.keeper.load(key)
+            if loaded is None or await self._seen(key, id) != BEGUN:
                 raise
-            return await self._standing(key)
+            return Instance(key, loaded.version, loaded.kept)
         self._tell(EventHandled(self.workflow.name, BEGIN, "begun"))
         return Instance(key, 1, step.kept)
 
@@ -135,7 +137,8 @@ class Runner(Generic[S, E, C, D]):
         was refused or ignored is not remembered, and of `also` nothing is written but what it requires. With `at`, it
         happens at that version of the record or raises `CommitConflict`. Raises `UnknownInstance`.
 
-        After `CommitInDoubt`, which says that the store did not answer, sending again with the same `id` is safe.
+        After `CommitInDoubt`, which says that the store did not answer, sending the same again with the same `id` is
+        safe, whatever `at` and `also` say.
         """
         occurrence = Occurrence(event, id or self._ids(), by, why)
         result = await self._step(key, occurrence, id, also, at)
@@ -182,12 +185,14 @@ class Runner(Generic[S, E, C, D]):
         tries = 0
         while True:
             tries += 1
-            loaded = await self._loaded(key, at)
+            loaded = await self._loaded(key)
             now = self._now()
             step = advance(self.workflow, loaded.kept, occurrence, now=now)
-            heard = step.is_heard
-            if event_id and not heard and await self._is_seen(key, event_id):
+            heard, elsewhere = step.is_heard, at is not None and at != loaded.version
+            if (elsewhere or not heard) and await self._seen(key, event_id) is not None:
                 return Result(Instance(key, loaded.version, loaded.kept), None, duplicate=True)
+            if elsewhere:
+                raise CommitConflict(ConflictReason.VERSION, write=len(also), key=key)
             if not step.entries and step.kept == loaded.kept:
                 return Result(Instance(key, loaded.version, loaded.kept), step.decision)
             kept_id, writes = (event_id, also) if heard else ("", requirements(also))
@@ -195,9 +200,11 @@ class Runner(Generic[S, E, C, D]):
             try:
                 await self._store.commit(commit.writes)
             except CommitConflict as conflict:
-                if commit.is_repeated(conflict):
-                    return Result(await self._standing(key), None, duplicate=True)
-                if not commit.is_overtaken(conflict) or tries >= self._tries:
+                overtaken = commit.is_overtaken(conflict)
+                if not overtaken and await self._seen(key, event_id) is not None:
+                    loaded = await self._loaded(key)
+                    return Result(Instance(key, loaded.version, loaded.kept), None, duplicate=True)
+                if not overtaken or tries >= self._tries:
                     raise
                 await self._give_way(tries)
                 continue
@@ -211,20 +218,16 @@ class Runner(Generic[S, E, C, D]):
         if tries > 1:
             await self._clock.sleep(self._backoff.delay(tries - 1, 0.0, self._random))
 
-    async def _loaded(self, key: str, at: int | None = None) -> Loaded[S, D]:
+    async def _loaded(self, key: str) -> Loaded[S, D]:
         loaded = await self.keeper.load(key)
         if loaded is None:
             raise UnknownInstance(self.workflow.name, key)
-        if at is not None and at != loaded.version:
-            raise CommitConflict(ConflictReason.VERSION, write=0, key=key)
         return loaded
 
-    async def _standing(self, key: str) -> Instance[S, D]:
-        loaded = await self._loaded(key)
-        return Instance(key, loaded.version, loaded.kept)
-
-    async def _is_seen(self, key: str, event_id: str) -> bool:
-        return await self._store.get(self.workflow.seen.name, seen_key(key, event_id)) is not None
+    async def _seen(self, key: str, event_id: str) -> bytes | None:
+        """Return what is remembered of an id: `BEGUN` of one that began the instance; None for one that is new."""
+        record = await self._store.get(self.workflow.seen.name, seen_key(key, event_id)) if event_id else None
+        return None if record is None else record.value
 
     def _now(self) -> int:
         return round(self._clock.time() * 1e6)

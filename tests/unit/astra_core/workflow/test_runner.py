@@ -177,8 +177,35 @@ async def test_a_step_at_a_version(parcels: Parcels) -> None:
     await parcels.begin("p", Weight(70))
     assert (await parcels.send("p", Pay(cents=1), at=1)).instance.version == 2
     with pytest.raises(CommitConflict) as caught:
-        await parcels.send("p", Pay(cents=1), at=1)
-    assert caught.value.reason is ConflictReason.VERSION
+        await parcels.send("p", Pay(cents=1), at=1, also=[Insert(collection="fences", key="f", value=b"")])
+    assert (caught.value.reason, caught.value.write, caught.value.key) == (ConflictReason.VERSION, 1, "p")
+
+
+async def test_a_duplicate_is_one_whatever_else_was_sent_with_it(parcels: Parcels, store: StoreEngine) -> None:
+    """Sent again as it was, at its version and with its other writes, it is answered as what has happened."""
+    await parcels.begin("p", Weight(70))
+    also = [Insert(collection="fences", key="f", value=b"")]
+    taken = await parcels.send("p", Pay(cents=30), id="a", at=1, also=also)
+    for options in ({"at": 1}, {"also": also}, {"at": 1, "also": also}):
+        again = await parcels.send("p", Pay(cents=30), id="a", **options)  # type: ignore[arg-type]
+        assert (again.duplicate, again.instance) == (True, taken.instance)
+    with pytest.raises(CommitConflict) as caught:
+        await parcels.send("p", Pay(cents=30), id="b", also=also)
+    assert (caught.value.write, caught.value.key) == (0, "f")
+
+
+async def test_a_beginning_is_known_by_its_id_whatever_was_written_with_it(parcels: Parcels) -> None:
+    """Begun again as it was, the instance is found; the id of an event that it took later began nothing."""
+    also = [Insert(collection="fences", key="f", value=b"")]
+    begun = await parcels.begin("p", Weight(70), id="a", also=also)
+    assert await parcels.begin("p", Weight(70), id="a", also=also) == begun
+    with pytest.raises(CommitConflict) as caught:
+        await parcels.begin("q", Weight(70), id="a", also=also)
+    assert (caught.value.write, caught.value.key) == (0, "f")
+    await parcels.send("p", Pay(cents=30), id="b")
+    with pytest.raises(CommitConflict) as caught:
+        await parcels.begin("p", Weight(5), id="b")
+    assert caught.value.reason is ConflictReason.EXISTS
 
 
 async def test_a_fence_holds_and_other_writes_join(parcels: Parcels, store: StoreEngine) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from astra_core.clock import SystemClock
-from astra_core.errors import CommitConflict, MessagingError, StorageError
+from astra_core.errors import CommitConflict, CoordinationError, MessagingError, SlotMoved, StorageError
 from astra_core.resilience.backoff import EqualJitter
 from astra_core.workflow.ids import forget, ids, remember
 
@@ -27,6 +27,9 @@ __all__ = ["Inbox", "Subscriber"]
 _FORGET = 200
 _FORGET_EVERY = 1.0
 """Seconds between looks for ids to forget, once there are fewer of them than can be forgotten at once."""
+
+_NOT_OF_THE_MESSAGE = (MessagingError, StorageError, CoordinationError, SlotMoved)
+"""Errors that say something of the moment, and nothing of a message."""
 
 
 class Inbox:
@@ -78,8 +81,9 @@ class Subscriber:
 
     `handle` decides and does nothing: what it returns is written together with the message's id. A broker or a store
     that is away, and a commit that met another state than it requires, are tried again after a wait of `backoff`. Any
-    other error ends `run`, with the message unacknowledged, unless `give_up(message, error)` says what to write
-    instead: a record for people to look at, so that those behind it go on.
+    other error, of `handle` or of what it would write, ends `run`, with the message unacknowledged, unless
+    `give_up(message, error)` says what to write instead: a record for people to look at, so that those behind it go on.
+    A lease or a slot that was lost ends it all the same: its next holder deals with the message.
     """
 
     def __init__(
@@ -130,8 +134,7 @@ class Subscriber:
         """Deal with one batch; returns how many messages it held. After an error the consumer is to be released."""
         messages = await self._consumer.receive(limit=self._batch, wait=self._wait)
         for message in messages:
-            message_id = message.id or f"{message.topic}@{message.offset}"
-            if not await self._inbox.once(message_id, await self._work(message)):
+            if not await self._deal(message):
                 self.duplicates += 1
         if messages:
             await self._consumer.acknowledge(messages[-1])
@@ -139,15 +142,17 @@ class Subscriber:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY
         return len(messages)
 
-    async def _work(self, message: Received) -> Sequence[Write]:
+    async def _deal(self, message: Received) -> bool:
+        """Commit the work of a message, or what is to be written instead; returns whether it was new."""
+        message_id = message.id or f"{message.topic}@{message.offset}"
         try:
-            return await self._handle(message)
-        except (MessagingError, StorageError):
+            return await self._inbox.once(message_id, await self._handle(message))
+        except _NOT_OF_THE_MESSAGE:
             raise
         except Exception as error:
             if self._give_up is None:
                 raise
-            return self._give_up(message, error)
+            return await self._inbox.once(message_id, self._give_up(message, error))
 
     async def _release(self) -> None:
         with suppress(MessagingError):  # a broker that is away gives it to others by itself

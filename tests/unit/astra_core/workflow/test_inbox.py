@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astra_core.errors import CommitConflict
+from astra_core.errors import CommitConflict, LeaseLost, SlotMoved, StoreUnavailable
 from astra_core.messaging import MemoryMessaging, Outgoing
 from astra_core.resilience import Constant
 from astra_core.storage import Add, Collection, Insert, Require
@@ -145,3 +145,67 @@ async def test_a_message_that_is_given_up_holds_nobody_up(store: StoreEngine, me
     record = await store.get("gates", "2")
     assert record is not None
     assert record.value == b"ZeroDivisionError"
+
+
+async def test_a_message_whose_work_cannot_be_stored_is_given_up(
+    store: StoreEngine, messaging: MemoryMessaging
+) -> None:
+    """An impossible write is a mistake of the message like any other, though it shows only in the commit."""
+
+    async def by_name(message: Received) -> Sequence[Write]:
+        return [Insert(collection="gates", key=message.data.decode(), value=b"")]
+
+    def note(message: Received, error: Exception) -> Sequence[Write]:
+        return [Insert(collection="gates", key=f"bad {message.id}", value=type(error).__name__.encode())]
+
+    await messaging.publish([Outgoing("t", "a", data, data.hex()) for data in (b"one\0", b"two")])
+    subscriber = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), by_name, give_up=note, wait=0.0)
+    assert await subscriber.round() == 2
+    record = await store.get("gates", f"bad {b'one'.hex()}00")
+    assert record is not None
+    assert record.value == b"ValueError"
+    assert await store.get("gates", "two") is not None
+    assert await subscriber.round() == 0
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), LeaseLost("sweeper", 1), SlotMoved(7, "b")], ids=repr)
+async def test_what_says_nothing_of_a_message_gives_none_up(
+    store: StoreEngine, messaging: MemoryMessaging, error: Exception
+) -> None:
+    """A store that is away and a lease that was lost leave it for later, or for the next holder."""
+    given_up = []
+
+    async def unlucky(message: Received) -> Sequence[Write]:
+        raise error
+
+    def note(message: Received, error: Exception) -> Sequence[Write]:
+        given_up.append(message)
+        return []
+
+    await messaging.publish([Outgoing("t", "a", b"", "1")])
+    consumer = messaging.consumer("t", group="g")
+    with pytest.raises(type(error)):
+        await Subscriber(consumer, Inbox("mails", store), unlucky, give_up=note, wait=0.0).round()
+    await consumer.release()
+    assert given_up == []
+    assert len(await messaging.consumer("t", group="g").receive()) == 1
+
+
+async def test_a_commit_that_meets_another_state_is_not_given_up(
+    store: StoreEngine, messaging: MemoryMessaging
+) -> None:
+    """A fence that fell refuses the commit, and the message stays for who holds it now."""
+    given_up = []
+
+    async def fenced(message: Received) -> Sequence[Write]:
+        return [Require(collection="gates", key="g", version=1)]
+
+    def note(message: Received, error: Exception) -> Sequence[Write]:
+        given_up.append(message)
+        return []
+
+    await messaging.publish([Outgoing("t", "a", b"", "1")])
+    subscriber = Subscriber(messaging.consumer("t", group="g"), Inbox("mails", store), fenced, give_up=note, wait=0.0)
+    with pytest.raises(CommitConflict):
+        await subscriber.round()
+    assert given_up == []

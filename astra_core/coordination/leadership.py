@@ -8,6 +8,7 @@ import random as random_module
 from typing import TYPE_CHECKING, Literal
 
 from astra_core.clock import SystemClock
+from astra_core.coordination.asking import asked
 from astra_core.coordination.tenure import Tenure
 from astra_core.errors import CoordinationError
 from astra_core.events import LeaseEnded, LeaseTaken, WorkFailed
@@ -86,8 +87,9 @@ class Leadership:
     async def _win(self) -> Tenure:
         """Wait for the lease."""
         while True:
+            asking = self._leases.acquire(self.name, ttl=self.ttl, holder=self._holder)
             try:
-                lease = await self._acquire()
+                lease = await asked(asking, give_back=self._release, wait=self.ttl)
             except CoordinationError as error:
                 _log.warning("lease %s cannot be asked for: %s", self.name, error)
             except Exception:
@@ -96,17 +98,6 @@ class Leadership:
                 if lease is not None:
                     return Tenure(lease, renew=self._leases.renew, clock=self._clock)
             await self._pause()
-
-    async def _acquire(self) -> Lease | None:
-        """Ask for the lease. Who is cancelled meanwhile gives it back, so that nobody waits for the end of its ttl."""
-        asking = asyncio.ensure_future(self._leases.acquire(self.name, ttl=self.ttl, holder=self._holder))
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            await asyncio.wait((asking,), timeout=self.ttl)
-            if asking.done() and not asking.cancelled() and asking.exception() is None and (lease := asking.result()):
-                await self._release(lease)
-            raise
 
     async def _lead(self, tenure: Tenure, work: Callable[[Tenure], Awaitable[object]]) -> bool:
         """Run `work` while the lease is held; return whether it returned by itself."""

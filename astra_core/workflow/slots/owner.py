@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from astra_core.clock import SystemClock
 from astra_core.coordination import Tenure, View
+from astra_core.coordination.asking import asked
 from astra_core.errors import CommitConflict, CoordinationError, LeaseLost, SlotMoved, StorageError
 from astra_core.events import MembersChanged, SlotHandedOver
 from astra_core.workflow.fences import Fence, Mark
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from astra_core.clock import Clock
-    from astra_core.coordination import Member, Members
+    from astra_core.coordination import Lease, Member, Members
     from astra_core.events import Listener
     from astra_core.storage.store import Store
 
@@ -147,8 +148,9 @@ class SlotOwner:
             await self._clock.sleep(self._ttl / 10 * self._random.uniform(0.7, 1.0))
 
     async def _join(self) -> Tenure | None:
+        joining = self._members.join(self.name, ttl=self._ttl, data=self._data)
         try:
-            lease = await self._members.join(self.name, ttl=self._ttl, data=self._data)
+            lease = await asked(joining, give_back=self._leave, wait=self._ttl)
         except CoordinationError as error:
             _log.warning("%s cannot join: %s", self.name, error)
             return None
@@ -258,8 +260,11 @@ class SlotOwner:
                     await self._clock.sleep(self._poll)
         except StorageError as error:
             _log.warning("%s leaves without having handed its slots over: %s", self.name, error)
+        await self._leave(tenure.lease)
+
+    async def _leave(self, lease: Lease) -> None:
         try:
-            await self._members.leave(tenure.lease)
+            await self._members.leave(lease)
         except CoordinationError as error:
             _log.warning("%s could not leave, its membership ends by itself: %s", self.name, error)
 

@@ -68,18 +68,22 @@ class Door(MemoryStore):
 
 
 class Wire(MemoryCoordination):
-    """One owner's way to the list of members, which can be cut: then it hears nothing, and nobody hears of it."""
+    """One owner's way to the list of members. Cut, it carries nothing either way; without `answers`, none of `join`."""
 
     def __init__(self, members: MemoryCoordination) -> None:
         super().__init__()
         self.members = members
         self.whole = asyncio.Event()
         self.whole.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def join(self, name: str, *, ttl: float, data: str = "") -> Lease | None:
         """Join over there."""
         await self.whole.wait()
-        return await self.members.join(name, ttl=ttl, data=data)
+        lease = await self.members.join(name, ttl=ttl, data=data)
+        await self.answers.wait()
+        return lease
 
     async def beat(self, lease: Lease) -> Lease:
         """Beat over there."""

@@ -101,6 +101,25 @@ async def test_work_that_runs_is_waited_for(nodes: Nodes) -> None:
     assert nodes.of(key) == ["b"]
 
 
+async def test_one_that_is_stopped_while_it_joins_leaves_no_ghost(nodes: Nodes) -> None:
+    """Its membership is there and the answer is not: it waits for that, and leaves."""
+    await nodes.start("b")
+    nodes.begin("a")
+    nodes.wires["a"].answers.clear()
+    await nodes.clock.run_for(0.0)
+    assert len((await nodes.members.view()).members) == 2
+    nodes.tasks["a"].cancel()
+    await nodes.clock.run_for(0.0)
+    assert not nodes.tasks["a"].done()
+    nodes.wires["a"].answers.set()
+    await nodes.clock.run_for(0.0)
+    assert nodes.tasks["a"].done()
+    del nodes.owners["a"]
+    assert [member.name for member in (await nodes.members.view()).members] == ["b"]
+    await nodes.clock.run_for(0.5)
+    assert nodes.owners["b"].owned == SLOTS
+
+
 async def test_work_that_does_not_end_is_fenced(nodes: Nodes) -> None:
     """After the drain time the slot moves without it, and what it commits then is refused, as a slot that moved."""
     await nodes.start("a")

@@ -75,8 +75,9 @@ class Leadership:
     async def run(self, work: Callable[[Tenure], Awaitable[object]]) -> None:
         """Run `work` whenever the lease is held here, until it returns by itself; then the lease is released.
 
-        Work that lost its lease is cancelled, and awaited before the lease is wanted again. Work that raised is logged,
-        and the lease left to others for a moment: it is run again. Cancelling `run` cancels the work, then releases.
+        Work that lost its lease is cancelled, and awaited before the lease is wanted again; it is run again, however it
+        ended. So is work that raised: it is logged, and the lease left to others for a moment. Cancelling `run` cancels
+        the work, then releases.
         """
         while True:
             tenure = await self._win()
@@ -100,7 +101,7 @@ class Leadership:
             await self._pause()
 
     async def _lead(self, tenure: Tenure, work: Callable[[Tenure], Awaitable[object]]) -> bool:
-        """Run `work` while the lease is held; return whether it returned by itself."""
+        """Run `work` while the lease is held; return whether it returned by itself, with the lease still held."""
         self.tenure = tenure
         self.terms += 1
         self._tell(LeaseTaken(self.name, tenure.epoch))
@@ -109,10 +110,10 @@ class Leadership:
         outcome: Literal["released", "lost"] = "released"
         try:
             await asyncio.wait((keeping, working), return_when=asyncio.FIRST_COMPLETED)
-            outcome = "released" if working.done() else "lost"
+            outcome = "released" if working.done() and tenure.held else "lost"
         finally:
             await self._end(tenure, keeping, working, outcome)
-        return self._succeeded(working)
+        return self._succeeded(working) and outcome == "released"
 
     async def _end(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from random import Random
 from typing import TYPE_CHECKING
@@ -149,6 +150,28 @@ async def test_work_is_cancelled_before_another_can_have_the_lease(nodes: Nodes,
     nodes.leases.answers.set()
     await nodes.clock.run_for(2 * TTL)
     assert nodes.working == ["a"]
+
+
+@pytest.mark.parametrize("looks", [False, True], ids=["cancelled", "looks for itself"])
+async def test_work_that_ends_in_good_order_with_its_lease_is_run_again(nodes: Nodes, looks: bool) -> None:
+    """Only work that returned while the lease was held is done; a loss ends a term, not the competition."""
+    terms: list[int] = []
+
+    async def work(tenure: Tenure) -> None:
+        terms.append(tenure.epoch)
+        with contextlib.suppress(asyncio.CancelledError):
+            while not looks or tenure.held:
+                await nodes.clock.sleep(0.05)
+
+    leader = Leadership(nodes.leases, "sweeper", ttl=TTL, clock=nodes.clock, random=Random(1))
+    nodes.tasks["a"] = asyncio.create_task(leader.run(work))
+    await nodes.clock.run_for(1.0)
+    nodes.leases.away = True
+    await nodes.clock.run_for(TTL)
+    nodes.leases.away = False
+    await nodes.clock.run_for(2 * TTL)
+    assert len(terms) == 2
+    assert leader.held
 
 
 async def test_a_moment_without_the_store_does_no_harm(nodes: Nodes) -> None:

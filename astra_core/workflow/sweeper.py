@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from astra_core.clock import SystemClock
-from astra_core.errors import StorageError, StoreUnavailable
+from astra_core.errors import CommitConflict, StorageError, StoreUnavailable
 from astra_core.events import InstanceStuck, Listeners
 from astra_core.resilience.backoff import EqualJitter
 from astra_core.workflow.ids import forget
@@ -59,7 +59,8 @@ class Sweeper(Generic[S, E, C, D]):
     A round looks at `batch` instances, the longest due first, and works on `at_once` of them; it forgets as many ids.
     An instance that cannot be stepped is told as `InstanceStuck`, tried again ever more seldom, and holds nobody up:
     rounds go on behind it before they begin again. Several sweepers at once do each other's work twice and nothing
-    wrong: a timer fires once, as the record's version tells. `fence(key)` are requirements for the commit of a key.
+    wrong: a timer fires once, as the record's version tells. `fence(key)` are requirements for the commit of a key; the
+    first that no longer holds ends `run`.
     """
 
     def __init__(
@@ -95,11 +96,13 @@ class Sweeper(Generic[S, E, C, D]):
         return f"Sweeper({self._runner.workflow.name!r})"
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep until cancelled, or until the fence no longer holds (`CommitConflict`)."""
         failures = 0
         while True:
             try:
                 await self.round()
+            except CommitConflict:
+                raise
             except StorageError as error:
                 failures += 1
                 wait = self._backoff.delay(failures, 0.0, self._random)
@@ -110,32 +113,41 @@ class Sweeper(Generic[S, E, C, D]):
             await self._clock.sleep(0.0 if self._more else self._idle)
 
     async def round(self) -> int:
-        """Work on one batch; returns how many instances it found due. Raises `StoreUnavailable`."""
+        """Work on one batch; returns how many instances it found due.
+
+        Raises `StoreUnavailable`, and `CommitConflict` for a fence that no longer holds.
+        """
         keeper = self._runner.keeper
         query = keeper.overdue(round(self._clock.time() * 1e6), limit=self._batch)
         page = await self._store.find(dataclasses.replace(query, after=self._after))
-        keys, away = iter([keeper.key(record) for record in page.records]), list[StoreUnavailable]()
+        keys, ends = iter([keeper.key(record) for record in page.records]), list[StorageError]()
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._at_once, len(page.records))):
-                group.create_task(self._work(keys, away))
-        if away:
-            raise away[0]
+                group.create_task(self._work(keys, ends))
+        if ends:
+            raise ends[0]
         self._after = page.next
         forgotten = await self._forget()
         self._more = self._after is not None or forgotten == self._batch
         return len(page.records)
 
-    async def _work(self, keys: Iterator[str], away: list[StoreUnavailable]) -> None:
-        """Fire the timers of one key after the other, until one of the workers finds the store away."""
+    async def _work(self, keys: Iterator[str], ends: list[StorageError]) -> None:
+        """Fire the timers of one key after the other, until a worker finds the store away or the fence fallen."""
         for key in keys:
-            if away:
+            if ends:
                 return
             if self._stuck.get(key, _FREE).until > self._clock.monotonic():
                 continue
             try:
-                await self._runner.fire(key, also=self._fence(key))
+                fence = self._fence(key)
+                await self._runner.fire(key, also=fence)
             except StoreUnavailable as error:
-                away.append(error)
+                ends.append(error)
+            except CommitConflict as conflict:
+                if conflict.write < len(fence):
+                    ends.append(conflict)
+                else:
+                    self._note(key, conflict)
             except Exception as error:
                 self._note(key, error)
             else:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from astra_core.errors import StoreUnavailable
+from astra_core.errors import CommitConflict, StoreUnavailable
 from astra_core.events import InstanceStuck, TimerFired
 from astra_core.resilience import Constant
-from astra_core.storage import Query, Require
+from astra_core.storage import Insert, Query, Require
 from astra_core.workflow import RecordKeeper, Runner, Sweeper
 from tests.unit.astra_core.workflow.parcels import PARCEL, Load, Parcel, ParcelEvent, Pay, Weight, open_store
 
@@ -126,13 +126,39 @@ async def test_it_runs_until_cancelled(store: StoreEngine, clock: FakeClock) -> 
     await asyncio.wait((running,))
 
 
-async def test_a_stale_owner_fires_nothing(parcels: Parcels, store: StoreEngine, clock: FakeClock) -> None:
-    """The fence of a key is part of each commit."""
-    await parcels.begin("p", Weight(70))
+async def test_a_stale_owner_fires_nothing_and_ends(
+    parcels: Parcels, store: StoreEngine, clock: FakeClock, told: list[object]
+) -> None:
+    """The fence of a key is part of each commit; the first that fell ends the run, and no instance is blamed."""
+    keys = ["p", "q", "r"]
+    for key in keys:
+        await parcels.begin(key, Weight(70))
+    told.clear()
     clock.advance(30)
     fence = Require(collection="fences", key="f", version=1)
-    await Sweeper(parcels, store, clock=clock, fence=lambda key: [fence]).round()
-    assert await states(parcels, ["p"]) == [Parcel.PACKED]
+    sweeper = Sweeper(parcels, store, at_once=1, clock=clock, fence=lambda key: [fence], listeners=told.append)
+    for sweep in (sweeper.round, sweeper.run):
+        with pytest.raises(CommitConflict) as caught:
+            await sweep()
+        assert caught.value.key == "f"
+    assert await states(parcels, keys) == [Parcel.PACKED] * 3
+    assert told == []
+    await store.commit([Insert(collection="fences", key="f", value=b"")])
+    await sweeper.round()
+    assert await states(parcels, keys) == [Parcel.RETURNED] * 3
+
+
+async def test_an_instance_that_is_always_overtaken_is_stuck(
+    store: StoreEngine, clock: FakeClock, told: list[object]
+) -> None:
+    """A conflict of its own record is not the fence's."""
+    parcels = Runner(PARCEL, store, clock=clock, keeper=Overtaken(PARCEL, store), tries=1)
+    await parcels.begin("p", Weight(70))
+    clock.advance(30)
+    await store.commit([Insert(collection="fences", key="f", value=b"")])
+    fence = Require(collection="fences", key="f", version=1)
+    await Sweeper(parcels, store, clock=clock, fence=lambda key: [fence], listeners=told.append).round()
+    assert told == [InstanceStuck("parcel", "CommitConflict")]
 
 
 async def test_ids_are_forgotten_in_time(parcels: Parcels, store: StoreEngine, clock: FakeClock) -> None:
@@ -165,6 +191,17 @@ async def test_a_sweeper_keeps_up_with_ids(parcels: Parcels, store: StoreEngine,
         raise AssertionError("ids are left")
     running.cancel()
     await asyncio.wait((running,))
+
+
+class Overtaken(RecordKeeper[Parcel, Weight]):
+    """A keeper whose records are changed by somebody else after each reading."""
+
+    async def load(self, key: str) -> Loaded[Parcel, Weight] | None:
+        """Read it, and touch it."""
+        loaded = await super().load(key)
+        if loaded is not None:
+            await self._store.commit(self.writes(key, loaded, loaded.kept))
+        return loaded
 
 
 class Broken(RecordKeeper[Parcel, Weight]):

@@ -138,7 +138,8 @@ class Subscriber:
                 self.duplicates += 1
         if messages:
             await self._consumer.acknowledge(messages[-1])
-        if self._clock.monotonic() >= self._forget_at and await self._inbox.forget(limit=_FORGET) < _FORGET:
+        most = max(_FORGET, 2 * self._batch)  # more than a round adds, so that what is left over is caught up with
+        if self._clock.monotonic() >= self._forget_at and await self._inbox.forget(limit=most) < most:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY
         return len(messages)
 

@@ -10,7 +10,7 @@ import pytest
 from astra_core.errors import CommitConflict, LeaseLost, SlotMoved, StoreUnavailable
 from astra_core.messaging import MemoryMessaging, Outgoing
 from astra_core.resilience import Constant
-from astra_core.storage import Add, Collection, Insert, Require
+from astra_core.storage import Add, Collection, Insert, Query, Require
 from astra_core.workflow import Inbox, Subscriber
 from tests.unit.astra_core.workflow.parcels import open_store
 
@@ -209,3 +209,23 @@ async def test_a_commit_that_meets_another_state_is_not_given_up(
     with pytest.raises(CommitConflict):
         await subscriber.round()
     assert given_up == []
+
+
+async def test_an_inbox_is_forgotten_as_fast_as_it_grows(
+    store: StoreEngine, messaging: MemoryMessaging, clock: FakeClock
+) -> None:
+    """However large its batches, and after a time in which nothing was forgotten."""
+    inbox = Inbox("mails", store, remember=60.0, clock=clock)
+    subscriber = Subscriber(messaging.consumer("t", group="g"), inbox, nothing, batch=300, wait=0.0, clock=clock)
+    left = []
+    for turn in range(6):
+        await messaging.publish([Outgoing("t", "a", b"", f"{turn}.{number}") for number in range(300)])
+        assert await subscriber.round() == 300
+        left.append(len((await store.find(Query(collection="mails", index="at", limit=2_000))).records))
+        clock.advance(61.0 if turn >= 2 else 0.001)
+    assert left == [300, 600, 900, 600, 300, 300]
+
+
+async def nothing(message: Received) -> Sequence[Write]:
+    """Write nothing."""
+    return []

@@ -74,6 +74,8 @@ class Relay:
         self._random = random or random_module.Random()  # noqa: S311 - jitter
         self._listener = listeners or Listeners()
         self._doorbell = Doorbell(self._clock)
+        self._woken = False
+        """Whether `wake` was called since the last round began."""
         self._head = 0
         """The number of the oldest message that waits; 0 for none."""
         self._since = 0.0
@@ -88,6 +90,7 @@ class Relay:
 
     def wake(self) -> None:
         """Look at once: something was committed."""
+        self._woken = True
         self._doorbell.ring()
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class Relay:
     async def _run(self) -> None:
         failures = 0
         while True:
+            self._woken = False
             try:
                 count = await self.round()
             except CommitConflict:
@@ -111,7 +115,7 @@ class Relay:
                 await self._clock.sleep(wait)
                 continue
             failures = 0
-            if count < self._batch:
+            if count < self._batch and not self._woken:
                 await self._doorbell.wait(self._idle)
 
     async def round(self) -> int:

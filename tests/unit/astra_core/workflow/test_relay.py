@@ -19,11 +19,11 @@ from astra_core.workflow import REFUSED, Relay
 from tests.unit.astra_core.workflow.parcels import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from astra_core.messaging import Outgoing
-    from astra_core.storage import StoreEngine, Write
+    from astra_core.storage import Message, StoreEngine, Write
     from astra_core.testing import FakeClock
 
 
@@ -175,6 +175,25 @@ async def test_it_is_woken_by_who_committed(store: StoreEngine, broker: Flaky) -
     await asyncio.wait((running,))
 
 
+async def test_it_is_woken_while_it_looks(store: StoreEngine, broker: Flaky) -> None:
+    """What was committed after a round had read is looked for at once, not after `idle` seconds."""
+    ids: list[str] = []
+
+    async def commit() -> None:
+        ids.extend(await fill(store, 1))
+        relay.wake()
+
+    relay = Relay(Late(store, commit), broker, idle=3600.0)
+    running = asyncio.create_task(relay.run())
+    for _ in range(500):
+        if ids and not await store.waiting():
+            break
+        await asyncio.sleep(0.01)
+    assert await broker.published() == ids
+    running.cancel()
+    await asyncio.wait((running,))
+
+
 async def test_a_fence_that_fell_ends_it(store: StoreEngine, broker: Flaky) -> None:
     """Who lost the lease marks nothing and stops, though what it published stays published."""
     await fill(store, 1)
@@ -206,6 +225,24 @@ async def until(clock: FakeClock, condition: object) -> None:
         clock.advance(0.1)
         await asyncio.sleep(0.001)
     raise AssertionError("it never came to that")
+
+
+class Late:
+    """A store with which something happens after the first look at the outbox, before the answer is there."""
+
+    def __init__(self, store: StoreEngine, happens: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._happens: Callable[[], Awaitable[None]] | None = happens
+        self.get, self.find, self.counts, self.positions = store.get, store.find, store.counts, store.positions
+        self.events, self.commit, self.waiting = store.events, store.commit, store.waiting
+
+    async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:
+        """Read, and answer late."""
+        found = await self._store.messages(after=after, limit=limit)
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            await happens()
+        return found
 
 
 class Unmarkable:

@@ -10,12 +10,24 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_DATA", "GroupState", "Outgoing", "Received", "TopicState", "check_names", "check_outgoing", "weight"]
+__all__ = [
+    "MAX_DATA",
+    "MAX_TEXT",
+    "GroupState",
+    "Outgoing",
+    "Received",
+    "TopicState",
+    "check_names",
+    "check_outgoing",
+    "weight",
+]
 
 MAX_DATA = 1024 * 1024
 """The most bytes of data in one message; what is larger belongs in a store, and its key in the message."""
 
-_MAX_TEXT = 512
+MAX_TEXT = 512
+"""The most characters of a message's key, and of its id."""
+
 _OVERHEAD = 64
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,100}\Z")
 """What Kafka allows in the name of a topic, but shorter."""
@@ -87,8 +99,8 @@ def check_outgoing(messages: Sequence[Outgoing]) -> None:
 
 
 def _check_text(what: str, text: str) -> None:
-    if type(text) is not str or len(text) > _MAX_TEXT or "\0" in text:
-        raise ValueError(f"{what} {text!r} is not text of at most {_MAX_TEXT} characters without NUL")
+    if type(text) is not str or len(text) > MAX_TEXT or "\0" in text:
+        raise ValueError(f"{what} {text!r} is not text of at most {MAX_TEXT} characters without NUL")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from astra_core.errors import ConflictReason
+from astra_core.messaging.messages import MAX_TEXT
 from astra_core.storage.writes import Append, Publish, Require
 from astra_core.workflow.entries import NULL, Notice
 from astra_core.workflow.ids import remember
@@ -86,4 +88,10 @@ def _messages(
     for number, (place, topic, effect) in enumerate(told):
         entry = replace(step.entries[place], context=NULL)
         notice = Notice(workflow=workflow.name, key=key, version=version, entry=entry, effect=effect)
-        yield Publish(topic=topic, key=key, data=_encode(notice), id=f"{workflow.name}:{key}:{version}:{number}")
+        yield Publish(topic=topic, key=key, data=_encode(notice), id=_message_id(workflow.name, key, version, number))
+
+
+def _message_id(workflow: str, key: str, version: int, number: int) -> str:
+    """Return the id of a message; a key that makes it too long for a broker stands in it as its SHA-256."""
+    found = f"{workflow}:{key}:{version}:{number}"
+    return found if len(found) <= MAX_TEXT else f"{workflow}:{sha256(key.encode()).hexdigest()}:{version}:{number}"

@@ -12,6 +12,7 @@ import msgspec
 from astra_core.clock import SystemClock
 from astra_core.errors import CommitConflict, ConflictReason
 from astra_core.events import EventHandled, Listeners, StepConflicted, TimerFired
+from astra_core.messaging.messages import MAX_TEXT
 from astra_core.resilience.backoff import FullJitter
 from astra_core.storage.history import History
 from astra_core.storage.store import Store
@@ -105,8 +106,11 @@ class Runner(Generic[S, E, C, D]):
         """Make a new instance, in `state` or in the first initial one.
 
         Raises `CommitConflict` with the reason `EXISTS` when there is one; with the `id` that made it, returns that.
-        `also` may say so too, and what it holds was written then.
+        `also` may say so too, and what it holds was written then. Raises `ValueError` for a key that is longer than the
+        512 characters of a message's.
         """
+        if len(key) > MAX_TEXT:
+            raise ValueError(f"a key of {len(key)} characters, and a message's has at most {MAX_TEXT}")
         now = self._now()
         step = beginning(self.workflow, data, state, event_id=id or self._ids(), by=by, why=why, now=now)
         commit = commit_of(self.workflow, self.keeper, key, None, step, event_id=id, also=also, now=now)

@@ -10,6 +10,8 @@ import pytest
 from astra_core.errors import CommitConflict, ConflictReason
 from astra_core.events import EventHandled, StepConflicted, TimerFired
 from astra_core.fsm import Outcome, UndeclaredEvent
+from astra_core.messaging import Outgoing
+from astra_core.messaging.messages import check_outgoing
 from astra_core.storage import Insert, Require
 from astra_core.workflow import BEGIN, TIMER, Entry, Kept, Notice, RecordKeeper, Runner, UnknownInstance
 from tests.unit.astra_core.workflow.parcels import (
@@ -125,6 +127,28 @@ async def test_effects_and_events_leave_in_the_order_in_which_they_happened(
         (2, "Pay", b'{"do":"print"}'),
         (2, "Pay", b'{"do":"thank"}'),
     ]
+
+
+@pytest.mark.parametrize("length", [400, 495, 512])
+async def test_messages_of_an_instance_with_a_long_key_can_be_published(
+    parcels: Parcels, store: StoreEngine, length: int
+) -> None:
+    """Every id stays within what a broker takes, and is no other's; one that fits says the key."""
+    keys = ["k" * length, "k" * (length - 1) + "l"]
+    for key in keys:
+        await parcels.begin(key, Weight(70))
+        await parcels.send(key, Pay(cents=70))
+    messages = await store.messages()
+    check_outgoing([Outgoing(each.topic, each.key, each.data, each.id) for each in messages])
+    assert len({message.id for message in messages}) == len(messages) == 8
+    assert (messages[0].id == f"parcel:{keys[0]}:1:0") == (length < 500)
+
+
+async def test_a_key_that_no_message_can_have_begins_nothing(parcels: Parcels, store: StoreEngine) -> None:
+    """It is refused when the instance is made, not when its first effect is lost."""
+    with pytest.raises(ValueError, match="513 characters, and a message's has at most 512"):
+        await parcels.begin("k" * 513, Weight(70))
+    assert await parcels.get("k" * 513) is None
 
 
 async def test_a_duplicate_finds_what_stands(parcels: Parcels, store: StoreEngine) -> None:

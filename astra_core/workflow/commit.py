@@ -80,7 +80,8 @@ def _messages(
 ) -> Iterator[Publish]:
     """Yield one message an event, if events are told, and behind it one an effect of it.
 
-    A message is recognised by instance, version and place: an id that no other commit can have.
+    A message is recognised by instance, version and place: an id that no other commit can have while the record lives.
+    One that was deleted and begun again counts its versions anew.
     """
     told = [(place, workflow.announce, NULL) for place in range(len(step.entries)) if workflow.announce]
     told += [(place, workflow.topic, Raw(_encode(effect))) for place, effect in step.effects]

@@ -84,6 +84,8 @@ class Subscriber:
     other error, of `handle` or of what it would write, ends `run`, with the message unacknowledged, unless
     `give_up(message, error)` says what to write instead: a record for people to look at, so that those behind it go on.
     A lease or a slot that was lost ends it all the same: its next holder deals with the message.
+
+    A message without an id is known by topic and offset, for as long as the broker counts those on.
     """
 
     def __init__(

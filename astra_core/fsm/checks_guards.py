@@ -27,6 +27,12 @@ def guard_problems(transitions: tuple[Arrow[Any, Any], ...]) -> Iterator[str]:
     for guard in dict.fromkeys(guards):
         if not callable(guard):
             yield f"guard {guard!r} is not callable"
+        elif isinstance(guard, Guard):
+            yield from (
+                f"guard {atom} asks an async function, whose answer is not awaited"
+                for atom in guard.atoms()
+                if inspect.iscoroutinefunction(atom.ask)
+            )
         elif inspect.iscoroutinefunction(guard):
             yield f"guard {guard_name(guard)} is async, so it would always hold"
 

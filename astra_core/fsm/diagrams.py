@@ -19,6 +19,8 @@ __all__ = ["to_dot", "to_mermaid"]
 S = TypeVar("S", bound=Enum)
 
 _RESERVED = frozenset({"as", "class", "classdef", "direction", "end", "note", "state", "style"})
+_OURS = re.compile(r"(s|composite)\d+\Z")
+"""Ids that are given here, so no state stands under one as its name."""
 _UNSAFE = re.compile(r"[^\w \[\](),./!=+-]+")
 
 
@@ -28,7 +30,11 @@ def to_mermaid(machine: Machine[S, Any, Any]) -> str:
     An arrow's label is `Event [guard] / effects`; a transition without a guard beside guarded ones shows `[else]`.
     Composites are drawn round their states; what a state does on entry, on exit and in time is a note beside it.
     """
-    ids = {state: _id(state, place) for place, state in enumerate(machine.states)}
+    names = [state_name(state) for state in machine.states]
+    ids = {
+        state: name if _is_id(name) and names.count(name) == 1 else f"s{place}"
+        for place, (state, name) in enumerate(zip(machine.states, names, strict=True))
+    }
     lines = ["stateDiagram-v2"]
     lines += [
         f'    state "{_text(state_name(state))}" as {ids[state]}' for state in ids if ids[state] != state_name(state)
@@ -116,9 +122,10 @@ def _doing(stay: Within[Any]) -> Iterator[str]:
         yield f"{'at' if timer.after is None else 'after'} {when} / {timer.name}"
 
 
-def _id(state: Enum, place: int) -> str:
-    name = state_name(state)
-    return name if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) and name.lower() not in _RESERVED else f"s{place}"
+def _is_id(name: str) -> bool:
+    """Whether Mermaid takes a name as it is."""
+    plain = re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None
+    return plain and name.lower() not in _RESERVED and not _OURS.match(name)
 
 
 def _group(machine: Machine[S, Any, Any], stay: Within[S]) -> str:

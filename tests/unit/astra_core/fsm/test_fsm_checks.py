@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from astra_core.errors import DefinitionError
-from astra_core.fsm import Machine, Transition
+from astra_core.fsm import Machine, Question, Transition, predicate
 
 if TYPE_CHECKING:
     from astra_core.fsm.definition import Arrow
@@ -54,6 +54,7 @@ async def late(event: object, context: None) -> bool:
 
 LATE: Any = late
 TEXT: Any = "day"
+ASYNC = "asks an async function, whose answer is not awaited"
 
 
 RED, GREEN, DARK = Light
@@ -97,6 +98,11 @@ def test_a_sound_machine_is_built() -> None:
         (problems(events=(Go, Halt, Mutable)), "event Mutable is not a frozen dataclass"),
         (problems(events=(Go, Halt, Mutable)), "event Mutable is declared, but no transition takes it"),
         (problems(Transition(RED, Halt, DARK, LATE)), "guard late is async, so it would always hold"),
+        (problems(Transition(RED, Halt, DARK, predicate(LATE))), f"guard late {ASYNC}"),
+        (
+            problems(Transition(RED, Halt, DARK, predicate(day) & ~Question(LATE).case(1, name="one"))),
+            f"guard one {ASYNC}",
+        ),
         (problems(Transition(RED, Halt, DARK, TEXT)), "guard 'day' is not callable"),
         (problems(Transition(RED, Go, DARK)), "in red on Go: 2 transitions without a guard"),
         (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 from astra_core.fsm import Machine, Transition, hops, to_dot, to_mermaid
 from tests.unit.astra_core.fsm.machines import JOB as FULL
@@ -13,6 +14,16 @@ class Job(Enum):
     WAITING = 1
     IN_WORK = "in work"
     END = "end"
+
+
+class Alike(Enum):
+    """States whose names get in the way of those that a diagram gives, or of each other."""
+
+    A = "s1"
+    B = "end"
+    C = "composite0"
+    D = "same"
+    SAME = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,22 @@ def test_the_diagram_holds_every_state_arrow_guard_and_effect() -> None:
         "    waiting --> s2 : Stop",
         "    s1 --> s2 : Stop",
         "    s2 --> [*]",
+    ]
+
+
+def test_every_state_has_an_id_of_its_own() -> None:
+    """A name that could be another state's alias, or a composite's, and a name that two states share, are none."""
+    states = list(Alike)
+    machine: Machine[Alike, Stop, None] = Machine(
+        name="job",
+        states=Alike,
+        events=(Stop,),
+        initial=states[0],
+        final=(states[-1],),
+        transitions=tuple(Transition(one, Stop, other) for one, other in pairwise(states)),
+    )
+    assert to_mermaid(machine).splitlines()[1:6] == [
+        f'    state "{name}" as s{place}' for place, name in enumerate(["s1", "end", "composite0", "same", "same"])
     ]
 
 

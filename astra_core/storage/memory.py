@@ -26,6 +26,8 @@ __all__ = ["MemoryStore"]
 
 _TRIMMED = 10_000
 """The most changes that one trim drops."""
+_NO_CHANGES: dict[int, str] = {}
+_NO_EVENTS: list[bytes] = []
 
 
 class MemoryStore:
@@ -120,14 +122,16 @@ class MemoryStore:
 
     async def tip(self, feed: str) -> int:
         """See `ChangesFeed.tip`."""
+        check_texts(feed)
         self._serve()
-        return next(reversed(self._feeds[feed]), 0)
+        return next(reversed(self._feeds.get(feed, _NO_CHANGES)), 0)
 
     async def changes(self, feed: str, *, after: int, limit: int = 1000) -> Changes:
         """See `ChangesFeed.changes`."""
+        check_texts(feed)
         check_page(after, limit)
         self._serve()
-        rows = self._feeds[feed]
+        rows = self._feeds.get(feed, _NO_CHANGES)
         first, tip = next(iter(rows), 1), next(reversed(rows), 0)
         if after > tip or after + 1 < first:
             return Changes((), tip, gap=True)
@@ -141,9 +145,10 @@ class MemoryStore:
 
     async def trim(self, feed: str, *, keep: int) -> int:
         """See `ChangesFeed.trim`."""
+        check_texts(feed)
         check_limit(keep)
         self._serve()
-        rows = self._feeds[feed]
+        rows = self._feeds.get(feed, _NO_CHANGES)
         old = list(islice(rows, min(_TRIMMED, max(0, len(rows) - keep))))
         for seq in old:
             del rows[seq]
@@ -151,9 +156,10 @@ class MemoryStore:
 
     async def events(self, stream: str, key: str, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
         """See `History.events`."""
+        check_texts(stream, key)
         check_page(after, limit)
         self._serve()
-        rows = self._streams[stream, key]
+        rows = self._streams.get((stream, key), _NO_EVENTS)
         return tuple(Event(after + place, data) for place, data in enumerate(rows[after : after + limit], 1))
 
     async def messages(self, *, after: int = 0, limit: int = 1000) -> tuple[Message, ...]:

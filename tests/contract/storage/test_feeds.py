@@ -98,6 +98,20 @@ async def test_numbers_that_are_none_are_a_value_error(store: AnyStore) -> None:
         await store.trim("f", keep=0)
 
 
+async def test_a_name_that_cannot_be_stored_is_a_value_error(store: AnyStore) -> None:
+    """Whoever asks for it made a mistake; that nothing is there would be no answer."""
+    with pytest.raises(ValueError, match="NUL"):
+        await store.tip("a\0b")
+    with pytest.raises(ValueError, match="NUL"):
+        await store.changes("a\0b", after=0)
+    with pytest.raises(ValueError, match="NUL"):
+        await store.trim("a\0b", keep=1)
+    with pytest.raises(ValueError, match="NUL"):
+        await store.events("a\0b", "k")
+    with pytest.raises(ValueError, match="NUL"):
+        await store.events("s", "a\0b")
+
+
 async def test_messages_that_were_sent_leave_the_outbox_and_their_numbers_do_not_come_again(store: AnyStore) -> None:
     """What lies up to the number goes, the rest stays; sending it again is nothing, and an id is kept."""
     waiting = [Publish(topic="t", key=key, data=b"", id=f"id-{key}") for key in "abc"]

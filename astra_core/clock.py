@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "wait_done"]
 
 
 class Clock(Protocol):
@@ -31,3 +31,12 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
     sleep = staticmethod(asyncio.sleep)
+
+
+async def wait_done(future: asyncio.Future[Any], clock: Clock, seconds: float) -> None:
+    """Return once `future` is done, or after `seconds` of `clock`; what it came to is left in it."""
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()

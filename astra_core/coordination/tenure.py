@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from astra_core.clock import wait_done
 from astra_core.errors import CoordinationError, LeaseLost
 
 if TYPE_CHECKING:
@@ -67,11 +68,7 @@ class Tenure:
         renewing = asyncio.create_task(self._renew_again())
         try:
             while (left := self.left) > 0.0 and not renewing.done():
-                timer = asyncio.create_task(self._sleep(left))
-                try:
-                    await asyncio.wait((renewing, timer), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    timer.cancel()
+                await wait_done(renewing, self._clock, left)
             if renewing.done():
                 renewing.result()
         finally:
@@ -94,9 +91,6 @@ class Tenure:
                 pause = self.lease.ttl / 20
             else:
                 pause = self.lease.ttl / 3
-
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
 
     def __repr__(self) -> str:
         return f"Tenure({self.name!r}, epoch={self.epoch}, left={self.left:.3f})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from astra_core.clock import wait_done
+
 if TYPE_CHECKING:
     from astra_core.clock import Clock
 
@@ -35,10 +37,8 @@ class Rest:
     async def wait(self, seconds: float) -> None:
         """Wait until it is reached, for at most `seconds`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
         self._waiters.append(waiter)
         try:
-            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
+            await wait_done(waiter, self._clock, seconds)
         finally:
-            timer.cancel()
             self._waiters.remove(waiter)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from astra_core.clock import wait_done
+
 if TYPE_CHECKING:
     from astra_core.clock import Clock
 
@@ -21,24 +23,17 @@ class Doorbell:
     def ring(self) -> None:
         """Wake all who wait."""
         for waiter in self._waiting:
-            _wake(waiter)
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def wait(self, seconds: float) -> None:
         """Return at the next ring, or after `seconds`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sleeper = asyncio.ensure_future(self._clock.sleep(seconds))
-        sleeper.add_done_callback(lambda _: _wake(waiter))
         self._waiting.add(waiter)
         try:
-            await waiter
+            await wait_done(waiter, self._clock, seconds)
         finally:
             self._waiting.discard(waiter)
-            sleeper.cancel()
 
     def __repr__(self) -> str:
         return f"Doorbell({len(self._waiting)} waiting)"
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -17,7 +17,6 @@ from app.domain.lifecycle import (
     Start,
     apply,
     balance_after,
-    decide,
 )
 from app.domain.links import (
     BaseState,
@@ -61,7 +60,6 @@ __all__ = [
     "check_fields",
     "check_times",
     "clean_tags",
-    "decide",
     "due_state",
     "first_state",
     "is_reserved",

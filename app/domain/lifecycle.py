@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.domain.links import BaseState, Link, LinkState, due_state, state_of
-from astra_core.fsm import Machine, Question, Timer, Transition, Within, transition
+from app.domain.links import BaseState, Link, LinkState, due_state
+from astra_core.fsm import Machine, Question, Timer, Transition, Within
 from astra_core.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ __all__ = [
     "Start",
     "apply",
     "balance_after",
-    "decide",
 ]
 
 ANONYMOUS, LIMIT = "anonymous", "limit"
@@ -192,11 +191,6 @@ LIFECYCLE: Machine[LinkState, LinkEvent, LinkState] = Machine(
 )
 
 _BASES = {DISABLED: BaseState.DISABLED, DELETED: BaseState.DELETED}
-
-
-def decide(link: Link, event: LinkEvent, *, now: int, remaining: int | None) -> Decision[LinkState, LinkEvent]:
-    """Decide what `event` does to the link as it stands at `now`; pure."""
-    return transition(LIFECYCLE, state_of(link, now, remaining), event, due_state(link, now, remaining))
 
 
 def apply(link: Link, decision: Decision[LinkState, LinkEvent], *, now: int) -> Link:

@@ -2,7 +2,7 @@
 
 from astra_core.workflow.course import Fired, Step, advance, beginning
 from astra_core.workflow.definition import Workflow
-from astra_core.workflow.entries import BEGIN, TIMER, Entry, Kept, Notice, Occurrence
+from astra_core.workflow.entries import BEGIN, Entry, Kept, Notice, Occurrence
 from astra_core.workflow.fences import FENCES, Fence, take_fence
 from astra_core.workflow.inbox import Inbox, Subscriber
 from astra_core.workflow.instance import Instance, Result, UnknownInstance
@@ -16,7 +16,6 @@ __all__ = [
     "BEGIN",
     "FENCES",
     "REFUSED",
-    "TIMER",
     "Entry",
     "Fence",
     "Fired",

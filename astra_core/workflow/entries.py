@@ -11,15 +11,13 @@ from msgspec import Raw, Struct
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BEGIN", "NULL", "TIMER", "Entry", "Kept", "Notice", "Occurrence"]
+__all__ = ["BEGIN", "NULL", "Entry", "Kept", "Notice", "Occurrence"]
 
 S = TypeVar("S", bound=Enum)
 D = TypeVar("D")
 
 BEGIN = "begin"
 """The event of the first entry of every history."""
-TIMER = "timer"
-"""Who sends the events of timers."""
 NULL = Raw(b"null")
 
 

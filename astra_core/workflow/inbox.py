@@ -101,8 +101,6 @@ class Subscriber:
         clock: Clock | None = None,
         random: random_module.Random | None = None,
     ) -> None:
-        self.duplicates = 0
-        """Messages that had been dealt with before."""
         self._consumer = consumer
         self._inbox = inbox
         self._handle = handle
@@ -136,8 +134,7 @@ class Subscriber:
         """Deal with one batch; returns how many messages it held. After an error the consumer is to be released."""
         messages = await self._consumer.receive(limit=self._batch, wait=self._wait)
         for message in messages:
-            if not await self._deal(message):
-                self.duplicates += 1
+            await self._deal(message)
         if messages:
             await self._consumer.acknowledge(messages[-1])
         most = max(_FORGET, 2 * self._batch)  # more than a round adds, so that what is left over is caught up with
@@ -145,17 +142,17 @@ class Subscriber:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY
         return len(messages)
 
-    async def _deal(self, message: Received) -> bool:
-        """Commit the work of a message, or what is to be written instead; returns whether it was new."""
+    async def _deal(self, message: Received) -> None:
+        """Commit the work of a message, or what is to be written instead."""
         message_id = message.id or f"{message.topic}@{message.offset}"
         try:
-            return await self._inbox.once(message_id, await self._handle(message))
+            await self._inbox.once(message_id, await self._handle(message))
         except _NOT_OF_THE_MESSAGE:
             raise
         except Exception as error:
             if self._give_up is None:
                 raise
-            return await self._inbox.once(message_id, self._give_up(message, error))
+            await self._inbox.once(message_id, self._give_up(message, error))
 
     async def _release(self) -> None:
         with suppress(MessagingError):  # a broker that is away gives it to others by itself

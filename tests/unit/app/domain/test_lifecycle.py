@@ -22,10 +22,9 @@ from app.domain.lifecycle import (
     Start,
     apply,
     balance_after,
-    decide,
 )
 from app.domain.links import BaseState, Link, LinkState, due_state, state_of
-from astra_core.fsm import Hop, hops, replay, to_mermaid, transition
+from astra_core.fsm import Decision, Hop, hops, replay, to_mermaid, transition
 from astra_core.testing.machines import Walk, walks
 
 DOCS = Path(__file__).parents[4] / "docs" / "fsm.md"
@@ -45,6 +44,11 @@ links = st.builds(
 )
 moments = st.integers(0, 6)
 balances = st.none() | st.integers(0, 1)
+
+
+def decide(link: Link, event: LinkEvent, *, now: int, remaining: int | None) -> Decision[LinkState, LinkEvent]:
+    """Decide what `event` does to the link as it stands at `now`."""
+    return transition(LIFECYCLE, state_of(link, now, remaining), event, due_state(link, now, remaining))
 
 
 @given(link=links, now=moments, remaining=balances, event=st.sampled_from(PEOPLES))

@@ -13,7 +13,7 @@ from astra_core.fsm import Outcome, UndeclaredEvent
 from astra_core.messaging import Outgoing
 from astra_core.messaging.messages import check_outgoing
 from astra_core.storage import Insert, Require
-from astra_core.workflow import BEGIN, TIMER, Entry, Kept, Notice, RecordKeeper, Runner, UnknownInstance
+from astra_core.workflow import BEGIN, Entry, Kept, Notice, RecordKeeper, Runner, UnknownInstance
 from tests.unit.astra_core.workflow.parcels import (
     DOOR,
     PARCEL,
@@ -211,7 +211,7 @@ async def test_a_duplicate_is_one_whatever_else_was_sent_with_it(parcels: Parcel
     also = [Insert(collection="fences", key="f", value=b"")]
     taken = await parcels.send("p", Pay(cents=30), id="a", at=1, also=also)
     for options in ({"at": 1}, {"also": also}, {"at": 1, "also": also}):
-        again = await parcels.send("p", Pay(cents=30), id="a", **options)  # type: ignore[arg-type]
+        again = await parcels.send("p", Pay(cents=30), id="a", **options)
         assert (again.duplicate, again.instance) == (True, taken.instance)
     with pytest.raises(CommitConflict) as caught:
         await parcels.send("p", Pay(cents=30), id="b", also=also)
@@ -268,7 +268,7 @@ async def test_due_timers_come_before_an_event(parcels: Parcels, clock: FakeCloc
     assert not result.accepted
     assert result.instance.state is Parcel.RETURNED
     last = (await parcels.history("p"))[-1]
-    assert (last.event, last.at, last.by, last.id) == ("Return", 1_030_000_000, TIMER, "Return@1030000000")
+    assert (last.event, last.at, last.by, last.id) == ("Return", 1_030_000_000, "timer", "Return@1030000000")
     assert TimerFired("parcel", "Return", "taken", 10.0) in told
 
 

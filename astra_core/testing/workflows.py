@@ -6,7 +6,7 @@ Needs `hypothesis`, so it is imported by its own name and not by `astra_core.tes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeAlias
 
@@ -37,6 +37,7 @@ class WorkflowModel(RuleBasedStateMachine):
     data: st.SearchStrategy[Any]
     events: Mapping[type, st.SearchStrategy[Any]]
     opener: Callable[[], Opener]
+    ways: Sequence[Hop[Any]]
     seen: set[Hop[Any]]
     """Every transition that was taken so far, by any example."""
 
@@ -66,8 +67,8 @@ class WorkflowModel(RuleBasedStateMachine):
 
     @initialize(draw=st.data())
     def walk(self, draw: st.DataObject) -> None:
-        """Begin with the shortest path to a transition drawn from all, as far as guards let it."""
-        path = shortest_paths(self.workflow.machine)[draw.draw(st.sampled_from(hops(self.workflow.machine)))]
+        """Begin with the shortest path to one of the transitions, as far as guards let it."""
+        path = shortest_paths(self.workflow.machine)[draw.draw(st.sampled_from(self.ways))]
         self._make(_KEYS[0], draw.draw(self.data), path[0].source)
         for hop in path:
             for _ in range(_DRAWS):
@@ -227,12 +228,22 @@ def model_of(
     data: st.SearchStrategy[Any],
     opener: Callable[[], Opener],
     events: Mapping[type, st.SearchStrategy[Any]] | None = None,
+    ways: Sequence[Hop[Any]] = (),
 ) -> type[WorkflowModel]:
     """Return a state machine for `run_state_machine_as_test`: instances with `data`, to which everything happens.
 
     `opener()` makes what opens the store of one example. `events` are strategies by type, those that hypothesis finds
-    by itself unless given. Its `seen` are the transitions that were taken: compare them with `hops(workflow.machine)`.
+    by itself unless given. Examples begin with a way to one of the transitions `ways`, any unless given: with one each
+    time, none of a large machine is left to chance. Its `seen` are the transitions that were taken: compare them with
+    `hops(workflow.machine)`.
     """
     known = {kind: st.from_type(kind) for kind in workflow.machine.events} | dict(events or {})
-    attributes = {"workflow": workflow, "data": data, "events": known, "opener": staticmethod(opener), "seen": set()}
+    attributes = {
+        "workflow": workflow,
+        "data": data,
+        "events": known,
+        "opener": staticmethod(opener),
+        "ways": ways or hops(workflow.machine),
+        "seen": set(),
+    }
     return type("ModelOf" + workflow.name.title(), (WorkflowModel,), attributes)

@@ -166,9 +166,9 @@ async def test_work_that_ends_in_good_order_with_its_lease_is_run_again(nodes: N
     leader = Leadership(nodes.leases, "sweeper", ttl=TTL, clock=nodes.clock, random=Random(1))
     nodes.tasks["a"] = asyncio.create_task(leader.run(work))
     await nodes.clock.run_for(1.0)
-    nodes.leases.away = True
+    nodes.leases.away = CoordinationUnavailable("it is away")
     await nodes.clock.run_for(TTL)
-    nodes.leases.away = False
+    nodes.leases.away = None
     await nodes.clock.run_for(2 * TTL)
     assert len(terms) == 2
     assert leader.held

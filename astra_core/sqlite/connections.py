@@ -6,6 +6,8 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from astra_core.errors import StorageError, StoreUnavailable
@@ -13,13 +15,14 @@ from astra_core.sqlite.failures import is_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = ["Backoff", "Connect", "Schema", "connect", "open_reader", "open_writer", "prepare_file"]
 
 _NORMAL_WAL_BYTES = 16 * 1024 * 1024
 _CHECKPOINT_PAGES = 4_000
 """Pages in the WAL before they are moved into the database: a page written ten times until then is moved once."""
+_MAKING = Lock()
+"""Held while a file is made: one that another thread opened meanwhile would lose its locks when it is closed here."""
 _IDENTITY = (  # one statement, so one snapshot: another process may be creating the schema right now
     "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
     " (SELECT count(*) FROM sqlite_master)"
@@ -69,13 +72,16 @@ def prepare_file(path: Path) -> bool:
 
     Returns whether there was none: of several processes that begin at once, one hears so.
 
-    SQLite syncs the directory entry of its WAL but not that of the database itself.
+    SQLite syncs the directory entry of its WAL but not that of the database itself, and where a link leads to no file
+    yet it would make one that others may read. A file that is there is not opened: closing it would drop the locks that
+    the SQLite of this process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
     """
     try:
-        missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = _make(path)
-        for folder in {path.parent, *(made.parent for made in missing)}:
+        target = Path(os.path.realpath(path))
+        missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = _make(target)
+        for folder in {target.parent, *(made.parent for made in missing)}:
             _sync_folder(folder)
     except OSError as error:
         raise StoreUnavailable(f"{path}: the file cannot be opened ({error.strerror})") from error
@@ -83,12 +89,11 @@ def prepare_file(path: Path) -> bool:
 
 
 def _make(path: Path) -> bool:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        os.close(os.open(path, flags | os.O_EXCL, 0o600))
-    except FileExistsError:
-        os.close(os.open(path, flags, 0o600))
-        return False
+    with _MAKING:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
     return True
 
 

@@ -84,6 +84,31 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(engine: Callable[...,
     assert isinstance(await fails(engine, tmp_path / "folder.db"), StoreUnavailable)
 
 
+async def test_a_link_that_leads_nowhere_yet_leads_to_a_private_file(engine: Callable[..., Any], path: Path) -> None:
+    """The file and its folder are made where the link leads, for their owner only."""
+    path.parent.mkdir(parents=True)
+    target = path.with_name("elsewhere") / "real.db"
+    path.symlink_to(target)
+    async with engine(path) as database:
+        assert database.is_new
+        await database.write(insert(1))
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+LAST_TO_LEAVE = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM rows'); c.close()"
+
+
+async def test_opening_again_takes_no_lock_from_who_has_it_open(engine: Callable[..., Any], path: Path) -> None:
+    """Beside a second engine of this process, another process still sees that it is not alone and leaves the WAL."""
+    async with engine(path) as first, engine(path):
+        await first.write(insert(1))
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", LAST_TO_LEAVE, str(path)], check=True)
+        await first.write(insert(2))
+        other = sqlite3.connect(path)
+        assert ids(other) == {1, 2}
+        other.close()
+
+
 async def test_a_schema_moves_forward_only(engine: Callable[..., Any], path: Path) -> None:
     """Migrations that are new are applied once; a file of a newer version is refused, and served again by its own."""
     old, new = (Schema(application_id=1, migrations=steps) for steps in ((FIRST,), (FIRST, SECOND)))

@@ -14,7 +14,7 @@ from astra_core.errors import StorageError, StoreUnavailable
 from astra_core.events import Listeners
 from astra_core.sqlite.connections import connect as connect_sqlite
 from astra_core.sqlite.connections import open_reader, open_writer, prepare_file
-from astra_core.sqlite.failures import translate
+from astra_core.sqlite.failures import DRIVER_ERRORS, translate
 from astra_core.sqlite.group import GroupCommit, one_after_another
 from astra_core.sqlite.limits import Limits
 from astra_core.sqlite.readers import Readers
@@ -184,7 +184,7 @@ class Database:
                 monotonic=self._monotonic,
             )
             return group, open_reader(self.path, connect=self._connect)
-        except (sqlite3.Error, StorageError) as error:
+        except (*DRIVER_ERRORS, StorageError) as error:
             if group is not None:
                 group.close()
             if isinstance(error, StorageError):

@@ -10,8 +10,10 @@ from astra_core.errors import StorageError, StoreUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_busy", "translate"]
+__all__ = ["DRIVER_ERRORS", "is_busy", "translate"]
 
+DRIVER_ERRORS = (sqlite3.Error, MemoryError)
+"""What the driver raises: that SQLite is short of memory it says with Python's own error."""
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process",
     sqlite3.SQLITE_LOCKED: "the database is locked",
@@ -30,7 +32,9 @@ _DAMAGED = {
 }
 
 
-def _primary(error: sqlite3.Error) -> int:
+def _primary(error: BaseException) -> int:
+    if isinstance(error, MemoryError):
+        return sqlite3.SQLITE_NOMEM
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -39,7 +43,7 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
-def translate(error: sqlite3.Error, path: Path) -> StorageError:
+def translate(error: BaseException, path: Path) -> StorageError:
     """Return what a caller is told: `StoreUnavailable` when a later try may succeed, else `StorageError`."""
     code = _primary(error)
     if code in _UNAVAILABLE:

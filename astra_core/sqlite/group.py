@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from astra_core.sqlite.failures import is_busy, translate
+from astra_core.sqlite.failures import DRIVER_ERRORS, is_busy, translate
 from astra_core.sqlite.gathering import Gathering
 from astra_core.sqlite.unit import take
 
@@ -63,8 +63,8 @@ class Done:
 class GroupCommit:
     """Takes units from a queue and commits them in groups. Runs in the writer's thread, one call at a time.
 
-    A unit that raises is undone alone and only its caller hears of it; the others may run twice for that. When SQLite
-    itself gives the transaction up (a full disk, an I/O error), every unit of the group fails, and none is written.
+    A unit that raises is undone alone and only its caller hears of it; the others may run twice for that. When the
+    transaction itself is given up (a full disk, an I/O error), every unit of the group fails, and none is written.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class GroupCommit:
 
     def checkpoint(self) -> None:
         """Move what the WAL holds into the database as far as readers allow. Nobody waits for the lock meanwhile."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*DRIVER_ERRORS):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
@@ -139,15 +139,17 @@ class GroupCommit:
         try:
             if not self._begin(queue, done):
                 return done
-        except sqlite3.Error as error:
-            self._fail_queue(queue, done, error)
+        except Exception as error:
+            while (unit := take(queue)) is not None:
+                done.units.append(unit)
+            self._give_up(done, error)
             return done
         begun = self._monotonic()
         done.waited = begun - asked
         try:
             self._perform(queue, done, begun)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:  # whatever it is, those whose units were taken are answered, and the lock let go
             self._give_up(done, error)
         else:
             done.committed = sum(unit.error is None for unit in done.units)
@@ -202,34 +204,37 @@ class GroupCommit:
             try:
                 unit.result = unit.work(self._connection)
             except BaseException as error:
-                unit.result = None
-                unit.error = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
-                unit.error.__cause__ = error if unit.error is not error else error.__cause__
+                unit.result, unit.error = None, self._told(error)
                 self._undo("unit", error)
             self._connection.execute("RELEASE unit")
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return what a caller is told of what its unit raised."""
+        told: BaseException
+        if isinstance(error, DRIVER_ERRORS):
+            told = translate(error, self._path)
+        elif isinstance(error, StopIteration):  # no future can hold it: its caller would wait for ever
+            told = RuntimeError("the unit raised StopIteration")
+        else:
+            return error
+        told.__cause__ = error
+        return told
 
     def _undo(self, savepoint: str, error: BaseException) -> None:
         if not self._connection.in_transaction:
             raise sqlite3.OperationalError("SQLite rolled the transaction back") from error
         self._connection.execute(f"ROLLBACK TO {savepoint}")
 
-    def _give_up(self, done: Done, error: sqlite3.Error) -> None:
+    def _give_up(self, done: Done, error: BaseException) -> None:
+        """End the transaction, if there is one, and fail every unit."""
         if self._connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(Exception):  # where this fails too, the next BEGIN does, and comes here again
                 self._connection.execute("ROLLBACK")
-        cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
-        self._fail(done.units, cause)
-
-    def _fail_queue(self, queue: deque[Unit], done: Done, error: sqlite3.Error) -> None:
-        while (unit := take(queue)) is not None:
-            done.units.append(unit)
-        self._fail(done.units, error)
-
-    def _fail(self, units: list[Unit], error: sqlite3.Error) -> None:
-        for unit in units:
+        cause = error.__cause__ if isinstance(error.__cause__, DRIVER_ERRORS) else error
+        for unit in done.units:
             unit.result = None
-            unit.error = translate(error, self._path)
-            unit.error.__cause__ = error
+            unit.error = translate(cause, self._path)
+            unit.error.__cause__ = cause
 
     def _bound_wal(self) -> None:
         """Empty a WAL that grew too large because there was always a reader: wait a little for those in flight."""
@@ -238,7 +243,7 @@ class GroupCommit:
                 return
             self._connection.execute("PRAGMA busy_timeout=200")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except (OSError, sqlite3.Error):
+        except (OSError, *DRIVER_ERRORS):
             return
         finally:
             self._connection.execute("PRAGMA busy_timeout=0")

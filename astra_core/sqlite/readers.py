@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from astra_core.errors import Overloaded, StoreUnavailable
 from astra_core.sqlite.connections import open_reader
-from astra_core.sqlite.failures import is_busy, translate
+from astra_core.sqlite.failures import DRIVER_ERRORS, is_busy, translate
 
 if TYPE_CHECKING:
     import random
@@ -98,7 +98,7 @@ class Readers:
                     if not is_busy(error) or self._monotonic() >= end:
                         raise
                     self._pause(self._random.uniform(*self.limits.retry))
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error, self._path) from error
         finally:
             if reader is not None:
@@ -113,7 +113,7 @@ class Readers:
     def _give_back(self, reader: _Reader) -> None:
         reader.end = float("inf")
         if reader.connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*DRIVER_ERRORS):
                 reader.connection.execute("ROLLBACK")
         if self._closed:
             reader.connection.close()

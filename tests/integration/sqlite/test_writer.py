@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -95,6 +95,64 @@ async def test_when_sqlite_gives_the_transaction_up_nobody_is_told_it_was_writte
         assert isinstance(done[1], StorageError)
         assert isinstance(done[0], StorageError) or done[3] is None
         assert await database.write(insert(7)) == 7
+
+
+class Failing(sqlite3.Connection):
+    """Raises at the statements for which `errors` holds something, as often as it does."""
+
+    errors: ClassVar[dict[str, list[Exception]]] = {}
+
+    def execute(self, sql: str, /, *args: Any) -> sqlite3.Cursor:
+        """Run a statement, or fail."""
+        if self.errors.get(sql):
+            raise self.errors[sql].pop()
+        return super().execute(sql, *args)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+@pytest.mark.parametrize(
+    ("error", "told"), [(MemoryError(), StoreUnavailable), (RuntimeError("a driver of one's own"), StorageError)]
+)
+async def test_what_is_raised_round_a_group_answers_it_and_ends_it(
+    engine: Engine, path: Path, statement: str, error: Exception, told: type[StorageError]
+) -> None:
+    """Also what is no error of SQLite, such as that memory is short, and where the rollback fails as well."""
+
+    def connect(name: str, /) -> sqlite3.Connection:
+        return sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False, factory=Failing)
+
+    async with engine(path, connect=connect) as database, asyncio.timeout(10):
+        await database.write(insert(1))
+        Failing.errors = {statement: [error], "ROLLBACK": [MemoryError()]}
+        with pytest.raises(told) as caught:
+            await database.write(insert(2))
+        assert caught.value.__cause__ is error
+        Failing.errors.pop("ROLLBACK")
+        await asyncio.gather(database.write(insert(3)), return_exceptions=True)
+        assert await database.write(insert(4)) == 4
+        assert await database.read(ids) in ({1, 4}, {1, 3, 4})
+
+
+async def test_a_unit_may_raise_stop_iteration(engine: Engine, path: Path) -> None:
+    """The exception that no future can hold comes as the `RuntimeError` that a coroutine would make of it."""
+    async with engine(path) as database, asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="StopIteration") as caught:
+            await database.write(lambda c: next(c.execute("SELECT id FROM rows")))
+        assert isinstance(caught.value.__cause__, StopIteration)
+        assert await database.write(insert(1)) == 1
+
+
+async def test_memory_that_is_short_is_told_as_such(engine: Engine, path: Path) -> None:
+    """To readers and writers alike, of whom the others go on."""
+
+    def short(connection: sqlite3.Connection) -> None:
+        raise MemoryError
+
+    async with engine(path) as database:
+        for call in (database.read, database.write):
+            with pytest.raises(StoreUnavailable, match="memory is short"):
+                await call(short)
+        assert await database.write(insert(1)) == 1
 
 
 async def test_a_unit_not_begun_in_time_never_is(engine: Engine, path: Path) -> None:

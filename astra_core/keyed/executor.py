@@ -147,10 +147,11 @@ class KeyedExecutor:
         if box is not None or self._closed or turns.free <= 0:
             self._check(key, box, parent)
         if box is None:
-            box = self._boxes[key] = Mailbox(key)
+            box = Mailbox(key)
         job = Job(box, call, args, future, turns, copy_context())
         if parent is not None:
             parent.adopt(job)
+        self._boxes[key] = box  # last: the permit that was lent may have emptied it
         if turns.free > 0 and box.job is None:  # beside a free permit nobody is ready, so it passes no one
             self._launch(job)
             return job

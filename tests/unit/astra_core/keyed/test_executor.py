@@ -164,6 +164,27 @@ async def test_lent_permits_come_back_however_the_wait_ends() -> None:
     assert (executor._turns.free, executor.running, executor.keys) == (2, 0, 0)
 
 
+async def test_a_lent_permit_may_empty_the_mailbox_that_work_is_put_into() -> None:
+    """Where the one who waited there was cancelled in this very turn; work of the key still runs one at a time."""
+    executor, gates = KeyedExecutor("links", concurrency=2), Gates()
+
+    async def parent() -> None:
+        victim.cancel()
+        await executor.submit("k", gates, "nested")
+
+    calls = start(executor, gates, ("other", "other"))
+    calls.append(asyncio.create_task(executor.submit("parent", parent)))
+    victim = asyncio.create_task(executor.submit("k", gates, "cancelled"))
+    await turns()
+    gates.open("other")
+    calls += start(executor, gates, ("k", "later"))
+    await turns()
+    assert gates.inside == ["nested"]
+    gates.open("nested", "later")
+    assert await asyncio.wait_for(asyncio.gather(*calls), timeout=10) == ["other", None, "later"]
+    assert (executor._turns.free, executor.running, executor.waiting, executor.keys) == (2, 0, 0, 0)
+
+
 async def test_work_that_began_outlives_its_caller() -> None:
     """A cancelled caller leaves begun work to its end, holding its key; in a pool as well."""
     executor, gates = KeyedExecutor("links"), Gates()

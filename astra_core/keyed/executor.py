@@ -9,6 +9,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from astra_core.clock import SystemClock
+from astra_core.detached import detached
 from astra_core.errors import Reentered, WorkCut, WorkRefused
 from astra_core.events import ExecutorClosed, RetryScheduled, TaskDeadLettered, TaskRejected
 from astra_core.keyed.attempts import doubling, every_error
@@ -19,6 +20,7 @@ from astra_core.keyed.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from contextvars import Context
 
     from astra_core.clock import Clock
     from astra_core.events import Listener
@@ -108,7 +110,7 @@ class KeyedExecutor:
     async def submit(self, key: Hashable, call: Callable[..., Any], *args: Any) -> Any:
         """Return `call(*args)` when its turn has come; see `Executor.submit`."""
         future = asyncio.get_running_loop().create_future()
-        job = self._accept(key, call, args, future, surrounding())
+        job = self._accept(key, call, args, future, surrounding(), copy_context())
         try:
             return await future
         except asyncio.CancelledError:
@@ -119,7 +121,7 @@ class KeyedExecutor:
 
     def post(self, key: Hashable, call: Callable[..., Any], *args: Any) -> None:
         """Hand work over without waiting for it; see `Executor.post`."""
-        self._accept(key, call, args, None, None)
+        self._accept(key, call, args, None, None, detached())
 
     async def close(self, *, timeout: float) -> int:
         """Refuse new work, let what was accepted end, cut the rest after `timeout` seconds; see `Executor.close`."""
@@ -142,13 +144,14 @@ class KeyedExecutor:
         args: tuple[Any, ...],
         future: asyncio.Future[Any] | None,
         parent: Job | None,
+        context: Context,
     ) -> Job:
         box, turns = self._boxes.get(key), self._turns
         if box is not None or self._closed or turns.free <= 0:
             self._check(key, box, parent)
         if box is None:
             box = Mailbox(key)
-        job = Job(box, call, args, future, turns, copy_context())
+        job = Job(box, call, args, future, turns, context)
         if parent is not None:
             parent.adopt(job)
         self._boxes[key] = box  # last: the permit that was lent may have emptied it

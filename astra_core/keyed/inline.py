@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from astra_core.clock import SystemClock
+from astra_core.detached import detached
 from astra_core.errors import Reentered, WorkCut, WorkRefused
 from astra_core.keyed.letters import DeadLetter, deliver
 from astra_core.keyed.mailbox import Job, Mailbox, Stage, enter, leave, surrounding, waits_for
@@ -64,7 +65,7 @@ class InlineExecutor:
     def post(self, key: Hashable, call: Callable[..., Any], *args: Any) -> None:
         """Hand work over without waiting for it; see `Executor.post`."""
         job = self._accept(key, call, args, None)
-        job.task = asyncio.get_running_loop().create_task(self._carry(job))
+        job.task = asyncio.get_running_loop().create_task(self._carry(job), context=detached())
         job.task.add_done_callback(lambda task: self._posted(job, task))
 
     async def close(self, *, timeout: float) -> int:

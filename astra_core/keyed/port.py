@@ -34,7 +34,10 @@ class Executor(Protocol):
         ...
 
     def post(self, key: Hashable, call: Callable[..., Any], *args: Any) -> None:
-        """Hand work over without waiting for it, as work may do even for its own key; raises `WorkRefused`."""
+        """Hand work over without waiting for it, as work may do even for its own key; raises `WorkRefused`.
+
+        It runs in a copy of the caller's context, without the deadline there: it outlives that.
+        """
         ...
 
     async def close(self, *, timeout: float) -> int:

@@ -17,18 +17,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import current_task
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
+from astra_core.detached import DEADLINE
 from astra_core.errors import AstraError
 from astra_core.events.deadline import DeadlineExpired
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import ContextVar
     from types import TracebackType
 
     from astra_core.events import Listener
@@ -55,7 +57,7 @@ DEADLINE_HEADER = b"x-request-deadline"
 _MAX_DIGITS = 9
 _NOT_BEGUN = "cancelled while it waited in a queue of our own: the call was not begun"
 
-_current: ContextVar[Deadline | None] = ContextVar("astra_deadline", default=None)
+_current: Final[ContextVar[Deadline | None]] = DEADLINE
 _get, _set = _current.get, _current.set
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astra_core.errors import Reentered
+from astra_core.resilience import Deadlines, Sweep, current_deadline
 
 if TYPE_CHECKING:
     from tests.contract.keyed.conftest import Bench, Gated
@@ -157,6 +158,16 @@ async def test_a_task_that_outlives_its_work_may_submit_to_its_key(bench: Bench)
     await bench.executor.submit("k", leave_behind)
     go.set()
     assert await asyncio.wait_for(left[0], timeout=30) == 3
+
+
+async def test_the_deadline_of_who_posts_is_not_that_of_the_work(bench: Bench) -> None:
+    """What is posted outlives its caller; what is submitted is waited for, under the caller's deadline."""
+    seen, deadlines = list[object](), Deadlines("request", sweep=Sweep())
+    async with deadlines.scope() as deadline:
+        bench.executor.post("k", lambda: seen.append(current_deadline()))
+        await bench.executor.submit("k", lambda: seen.append(current_deadline()))
+        assert current_deadline() is deadline
+    assert seen == [None, deadline]
 
 
 async def test_a_wait_that_was_given_up_is_no_wait(bench: Bench, gated: Gated) -> None:

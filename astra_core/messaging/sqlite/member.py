@@ -60,7 +60,9 @@ class Member:
         retain: Retain,
         trimmed: Callable[[MessagesTrimmed | None], None],
         released: Callable[[], None],
+        serve: Callable[[], None],
     ) -> None:
+        """`serve` raises where the engine is closed or about to be."""
         self._topic = topic
         self._group = group
         self._database = database
@@ -68,16 +70,17 @@ class Member:
         self._retain = retain
         self._trimmed = trimmed
         self._released = released
+        self._serve = serve
         self._lock = FileClaim(folder / f"{topic}~{group}.lock")
         self._held: Claimed | None = None
         self._noting: asyncio.Future[Claimed] | None = None
 
     async def claim(self) -> int | None:
         """See `Log.claim`. A lock whose claim could not be noted is let go, so that another member may try."""
-        with translated():
-            self._database.data_version()
+        self._serve()
         if not self._lock.opened:
             await self._open()
+            self._serve()
         if not self._lock.take():
             return None
         note = partial(groups.begin, topic=self._topic, group=self._group)
@@ -113,7 +116,7 @@ class Member:
 
     async def release(self) -> None:
         """See `Log.release`. A claim on its way to the disk is waited for: later it would end the one of the next."""
-        if self._noting is not None:
+        if self._noting is not None and not self._noting.done():
             await asyncio.wait((self._noting,))
         self._held, held = None, self._lock.held
         self._lock.close()

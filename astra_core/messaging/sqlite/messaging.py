@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astra_core.clock import SystemClock
+from astra_core.errors import MessagingUnavailable
 from astra_core.events import Listeners
 from astra_core.messaging.consumer import LogConsumer
 from astra_core.messaging.doorbell import Doorbell
@@ -61,6 +62,7 @@ class SqliteMessaging:
         self._poll = poll
         self._readers = readers
         self._consumers: list[LogConsumer] = []
+        self._closing = False
         self.database = Database(
             path,
             schema=SCHEMA,
@@ -88,13 +90,22 @@ class SqliteMessaging:
         """See `Database.open`."""
         with translated():
             await self.database.open()
+        self._closing = False
 
     async def close(self) -> None:
         """Release every consumer, commit what waits, and close. The pools stay their owner's to close."""
+        self._closing = True
         for consumer in self._consumers:
             await consumer.release()
         await self.database.close()
         self._doorbell.ring()
+
+    def _serve(self) -> None:
+        """Raise where it is closed, or about to be: a group that was released may not be claimed again."""
+        if self._closing:
+            raise MessagingUnavailable(f"{self.database.path}: the store is closed")
+        with translated():
+            self.database.data_version()
 
     def publisher(self) -> Publisher:
         """See `MessagingEngine.publisher`."""
@@ -112,6 +123,7 @@ class SqliteMessaging:
             retain=self._retain,
             trimmed=self._tell,
             released=self._doorbell.ring,
+            serve=self._serve,
         )
         consumer = LogConsumer(
             member, name=f"{topic} for {group}", doorbell=self._doorbell, poll=self._poll, clock=self._clock

@@ -74,6 +74,29 @@ async def test_a_release_while_a_claim_is_on_its_way_leaves_nothing_held(
         assert await consumer.receive() == ()
 
 
+async def test_an_engine_that_closes_claims_no_group_again(path: Path, writing: sqlite3.Connection) -> None:
+    """Not while it waits for the claim of another consumer either: who opens the file next reads every group."""
+    async with sqlite_engine(path) as engine:
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        waiting, claiming = engine.consumer("t", group="first"), engine.consumer("t", group="second")
+        assert len(await waiting.receive()) == 1
+        receives = [asyncio.create_task(waiting.receive(wait=30.0))]
+        await asyncio.sleep(0.12)
+        writing.execute("BEGIN IMMEDIATE")
+        receives.append(asyncio.create_task(claiming.receive(wait=30.0)))
+        await asyncio.sleep(0.12)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0.12)
+        assert not closing.done()
+        writing.execute("ROLLBACK")
+        await closing
+        told = await asyncio.gather(*receives, return_exceptions=True)
+        assert [type(each) for each in told] == [MessagingUnavailable] * 2
+        async with sqlite_engine(path) as other:
+            for group in ("first", "second"):
+                assert datas(await other.consumer("t", group=group).receive()) == [b"1"]
+
+
 async def test_a_busy_file_is_unavailable_and_not_waited_for_without_end(
     path: Path, writing: sqlite3.Connection
 ) -> None:

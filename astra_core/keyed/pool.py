@@ -40,7 +40,8 @@ class _Job:
 
 
 class BlockingPool:
-    """At most `threads` calls at once and `queue` waiting; one more raises `Overloaded`.
+    """At most `threads` calls at once and `queue` waiting; one more raises `Overloaded`, and so does one for
+    which no thread can be started.
 
     Threads start when first needed, never those of the loop's default executor. They are not daemons, so a call is
     never torn at interpreter exit; an idle thread leaves within a second of it. For callers of one event loop.
@@ -102,9 +103,9 @@ class BlockingPool:
             raise Overloaded(f"pool {self.name}", limit=self.limit - self.size)
         loop = asyncio.get_running_loop()
         job = _Job(call, args, loop, self._monotonic())
-        self._outstanding += 1
-        if self._outstanding > len(self._threads) < self.size:
+        if self._outstanding >= len(self._threads) < self.size:
             self._start_thread()
+        self._outstanding += 1
         self._jobs.put(job)
         timer = None if deadline is None else loop.call_later(deadline, _expire, job.future)
         try:
@@ -132,9 +133,18 @@ class BlockingPool:
         self._threads.clear()
 
     def _start_thread(self) -> None:
+        """Start one more; where the system gives none, those that there are do its work.
+
+        The next call tries again.
+        """
         thread = threading.Thread(target=self._work, name=f"{self.name}-{len(self._threads)}")
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise Overloaded(f"pool {self.name} can start no thread and", limit=0) from error
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         main = threading.main_thread()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from astra_core.keyed import BlockingPool
 from astra_core.testing import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
 ROOT = Path(astra_core.__file__).parents[1]
 
@@ -67,6 +68,35 @@ async def test_one_more_than_threads_and_queue_is_refused() -> None:
     assert await asyncio.gather(*calls) == [True] * 3
     assert (pool.in_use, pool.waiting) == (0, 0)
     assert await pool.run(gate.wait) is True
+    await pool.close()
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started: there is no room for so large a stack."""
+    before = threading.stack_size(2**48)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_a_thread_that_cannot_be_started_is_tried_again() -> None:
+    """Without any thread the call is refused and nothing is left of it; with one, that does the work meanwhile."""
+    pool, gate = BlockingPool("db", threads=2, queue=1), threading.Event()
+    with no_threads(), pytest.raises(Overloaded, match="db can start no thread"):
+        await pool.run(int)
+    assert (pool.threads, pool.in_use, pool.waiting) == (0, 0, 0)
+    calls = [asyncio.create_task(pool.run(gate.wait))]
+    await until(lambda: pool.in_use == 1)
+    with no_threads():
+        calls.append(asyncio.create_task(pool.run(gate.wait)))
+        await until(lambda: pool.waiting == 1)
+    assert pool.threads == 1
+    calls.append(asyncio.create_task(pool.run(gate.wait)))
+    await until(lambda: (pool.threads, pool.in_use, pool.waiting) == (2, 2, 1))
+    gate.set()
+    assert await asyncio.gather(*calls) == [True] * 3
     await pool.close()
 
 

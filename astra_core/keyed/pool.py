@@ -40,12 +40,12 @@ class _Job:
 
 
 class BlockingPool:
-    """At most `threads` calls at once and `queue` waiting; one more raises `Overloaded`, and so does one for
-    which no thread can be started.
+    """At most `threads` calls at once and `queue` waiting; one more raises `Overloaded`.
 
     Threads start when first needed, never those of the loop's default executor. They are not daemons, so a call is
     never torn at interpreter exit; an idle thread leaves within a second of it. For callers of one event loop.
-    `listeners` hear `PoolWaited` of each call that ended.
+    A call for which there is none and none can be started is `Overloaded` too. `listeners` hear `PoolWaited` of each
+    call that ended.
     """
 
     def __init__(

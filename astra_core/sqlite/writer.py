@@ -13,7 +13,7 @@ from astra_core.sqlite.unit import Unit, take
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from astra_core.events import Listeners
     from astra_core.sqlite.group import Done, GroupCommit
@@ -68,7 +68,7 @@ class Writer:
         if self._watch is None:
             self._watch = self._loop.call_at(unit.due, self._expire)
         if self._pump is None:
-            self._pump = self._loop.create_task(self._drain())
+            self._start(self._drain())
         return future
 
     async def close(self) -> None:
@@ -96,6 +96,16 @@ class Writer:
             unit.error = StoreUnavailable(f"{self._name}: the writer did not get to this commit in time")
             unit.settle()
 
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._pump = self._loop.create_task(work)
+        self._pump.add_done_callback(self._note_end)
+
+    def _note_end(self, pump: asyncio.Task[None]) -> None:
+        """Tidy up behind a task that was cancelled before its first step: nothing of it ran, not even a `finally`."""
+        if self._pump is pump:
+            self._pump = None
+            self._abandon(asyncio.CancelledError())
+
     async def _drain(self) -> None:
         try:
             while self._queue:
@@ -117,17 +127,20 @@ class Writer:
         """Queue a checkpoint as if it were a drain, so that it never runs beside one."""
         self._idle = None
         if self._pump is None and not self._closed:
-            self._pump = self._loop.create_task(self._checkpoint())
+            self._start(self._checkpoint())
 
     async def _checkpoint(self) -> None:
         try:
             await self._pool.run(self._group.checkpoint)
         except Exception:
             _log.exception("the checkpoint of %s failed", self._name)
+        except asyncio.CancelledError as error:
+            self._abandon(error)
+            raise
         finally:
             self._pump = None
         if self._queue:
-            self._pump = self._loop.create_task(self._drain())
+            self._start(self._drain())
 
     def _abandon(self, cause: BaseException) -> None:
         while (unit := take(self._queue)) is not None:

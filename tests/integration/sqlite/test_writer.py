@@ -200,6 +200,51 @@ async def test_a_cancelled_caller_leaves_its_unit_in_place(engine: Engine, path:
         assert await database.read(ids) == {1, 2}
 
 
+async def test_a_writer_cancelled_before_its_first_step_answers_and_goes_on(engine: Engine, path: Path) -> None:
+    """As at the end of `asyncio.run`, which cancels every task: callers are told, later ones served, closing ends."""
+    async with engine(path) as database, asyncio.timeout(10):
+        writing = asyncio.create_task(database.write(insert(1)))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), writing}:
+            task.cancel()
+        with pytest.raises(StoreUnavailable, match="the writer stopped"):
+            await writing
+        assert await database.write(insert(2)) == 2
+        assert await database.read(ids) == {2}
+
+
+class HeldCheckpoint(sqlite3.Connection):
+    """Waits in a checkpoint for the gate of a test."""
+
+    gate: ClassVar[Gate]
+
+    def execute(self, sql: str, /, *args: Any) -> sqlite3.Cursor:
+        """Run a statement."""
+        if "wal_checkpoint" in sql:
+            self.gate(self)
+        return super().execute(sql, *args)
+
+
+async def test_units_that_come_during_a_checkpoint_that_is_cancelled_are_answered(engine: Engine, path: Path) -> None:
+    """Nobody else would look at them before the next commit, or at all if the store is closed then."""
+
+    def connect(name: str, /) -> sqlite3.Connection:
+        return sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False, factory=HeldCheckpoint)
+
+    gate = HeldCheckpoint.gate = Gate()
+    async with engine(path, limits=Limits(idle=0.0), connect=connect) as database, asyncio.timeout(10):
+        await database.write(insert(1))
+        await until(gate.reached.is_set)
+        writing = asyncio.create_task(database.write(insert(2)))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), writing}:
+            task.cancel()
+        with pytest.raises(StoreUnavailable, match="the writer stopped"):
+            await writing
+        gate.opened.set()
+        assert await database.write(insert(3)) == 3
+
+
 async def test_one_more_than_the_queue_holds_is_refused(engine: Engine, path: Path) -> None:
     """A full queue refuses at once; there is room again when it was worked off."""
     async with engine(path, limits=Limits(queue=3)) as database:

@@ -78,13 +78,11 @@ def forget(connection: sqlite3.Connection, topic: str, group: str, retain: Retai
 
 
 def states(connection: sqlite3.Connection) -> list[TopicState]:
-    """Return every topic with its groups, as of one moment."""
+    """Return every topic with its groups, as of one moment, which the reader ends where a statement fails."""
     connection.execute("BEGIN")
-    try:
-        topics = connection.execute(_TOPICS).fetchall()
-        groups = connection.execute(_GROUPS).fetchall()
-    finally:
-        connection.execute("ROLLBACK")
+    topics = connection.execute(_TOPICS).fetchall()
+    groups = connection.execute(_GROUPS).fetchall()
+    connection.execute("COMMIT")
     return [
         TopicState(
             name,

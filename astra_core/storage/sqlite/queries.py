@@ -72,18 +72,16 @@ class Finder:
 
 
 def _filtered(connection: sqlite3.Connection, statements: _Statements, bounds: list[Scalar], query: Query) -> Page:
-    """Look at no more than `scan` entries; both statements see one snapshot."""
+    """Look at no more than `scan` entries; both statements see one snapshot, which the reader ends where one fails."""
     connection.execute("BEGIN")
-    try:
-        values = (*bounds, query.scan, query.contains, query.limit + 1)
-        rows = connection.execute(statements.filtered, values).fetchall()
-        edge = None
-        if len(rows) <= query.limit:
-            found = connection.execute(statements.edge, (*bounds, query.scan - 1)).fetchall()
-            edge = found[0] if len(found) == 2 else None
-        return _page(rows, query.limit, edge)
-    finally:
-        connection.execute("COMMIT")
+    values = (*bounds, query.scan, query.contains, query.limit + 1)
+    rows = connection.execute(statements.filtered, values).fetchall()
+    edge = None
+    if len(rows) <= query.limit:
+        found = connection.execute(statements.edge, (*bounds, query.scan - 1)).fetchall()
+        edge = found[0] if len(found) == 2 else None
+    connection.execute("COMMIT")
+    return _page(rows, query.limit, edge)
 
 
 def _page(rows: list[tuple[Any, ...]], limit: int, edge: tuple[Scalar, ...] | None) -> Page:

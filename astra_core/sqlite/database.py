@@ -10,7 +10,7 @@ from time import sleep
 from typing import TYPE_CHECKING, TypeVar
 
 from astra_core.clock import SystemClock
-from astra_core.errors import StorageError, StoreUnavailable
+from astra_core.errors import Overloaded, StorageError, StoreUnavailable
 from astra_core.events import Listeners
 from astra_core.sqlite.connections import connect as connect_sqlite
 from astra_core.sqlite.connections import open_reader, open_writer, prepare_file
@@ -69,6 +69,8 @@ class Database:
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._watch: sqlite3.Connection | None = None
+        self._turn = asyncio.Lock()
+        """Held by who opens or closes."""
         self._fallback = 0
         self.is_new = False
         """Whether the last `open` made the file."""
@@ -87,7 +89,8 @@ class Database:
             self._readers.limits = new
 
     def __repr__(self) -> str:
-        return f"Database({str(self.path)!r}, {self._writer.state() if self._writer else 'closed'})"
+        state = self._writer.state() if self._writer is not None and self._readers is not None else "closed"
+        return f"Database({str(self.path)!r}, {state})"
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -103,9 +106,14 @@ class Database:
 
         Raises `StoreUnavailable` or `StorageError` whose one sentence names the file.
         """
-        if self._writer is not None:
-            self.is_new = False
-            return
+        async with self._turn:
+            if self._readers is not None:
+                self.is_new = False
+                return
+            await self._close()  # what a close that was cut short has left
+            await self._begin()
+
+    async def _begin(self) -> None:
         writing, reading = self._pools
         opening = asyncio.ensure_future(writing.run(self._open))
         try:
@@ -113,6 +121,8 @@ class Database:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unused)
             raise
+        except Overloaded as error:
+            raise self._overloaded(error) from error
         self._writer = Writer(str(self.path), group, pool=writing, limits=self._limits, listeners=self._listeners)
         self._readers = Readers(
             self.path,
@@ -124,15 +134,29 @@ class Database:
         )
 
     async def close(self) -> None:
-        """Commit what waits and close every connection. The pools stay their owner's to close."""
-        writer, readers, watch = self._writer, self._readers, self._watch
-        self._writer = self._readers = self._watch = None
+        """Commit what waits and close every connection. The pools stay their owner's to close.
+
+        Where it is cut short, because it is cancelled or with `StoreUnavailable`, the next one goes on with it.
+        """
+        async with self._turn:
+            await self._close()
+
+    async def _close(self) -> None:
+        readers, self._readers = self._readers, None
         if readers is not None:
             await readers.close()
+        watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
-        if writer is not None:
-            await writer.close()
+        if self._writer is not None:
+            try:
+                await self._writer.close()
+            except Overloaded as error:
+                raise self._overloaded(error) from error
+            self._writer = None
+
+    def _overloaded(self, error: Overloaded) -> StoreUnavailable:
+        return StoreUnavailable(f"{self.path}: the writer's thread is taken", retry_after=error.retry_after)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the next group and return its result once it is durable.

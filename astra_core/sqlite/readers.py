@@ -82,8 +82,12 @@ class Readers:
     async def close(self) -> None:
         """Close idle connections; those in use close when their read ends."""
         self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().connection.close()
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._idle.pop().connection.close()
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         reader: _Reader | None = None
@@ -115,7 +119,6 @@ class Readers:
         if reader.connection.in_transaction:
             with contextlib.suppress(*DRIVER_ERRORS):
                 reader.connection.execute("ROLLBACK")
+        self._idle.append(reader)
         if self._closed:
-            reader.connection.close()
-        else:
-            self._idle.append(reader)
+            self._close_idle()

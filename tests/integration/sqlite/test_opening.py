@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import subprocess
@@ -23,7 +24,7 @@ from tests.integration.sqlite.conftest import SCHEMA
 from tests.integration.sqlite.rows import ids, insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 ROOT = Path(astra_core.__file__).parents[1]
 FIRST = ("CREATE TABLE rows (id INTEGER PRIMARY KEY, data BLOB)",)
@@ -188,6 +189,91 @@ async def test_processes_may_open_a_new_file_at_once(path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM r_things").fetchone() == (4,)
     connection.close()
+
+
+class Opened:
+    """Opens connections and keeps them."""
+
+    def __init__(self) -> None:
+        self.connections: list[sqlite3.Connection] = []
+
+    def __call__(self, path: str, /) -> sqlite3.Connection:
+        """Open one more."""
+        self.connections.append(connect(path))
+        return self.connections[-1]
+
+    def all_closed(self) -> bool:
+        """Whether none is open."""
+        for connection in self.connections:
+            with contextlib.suppress(sqlite3.ProgrammingError):
+                connection.execute("SELECT 1")
+                return False
+        return True
+
+
+@pytest.fixture
+async def writer() -> AsyncIterator[BlockingPool]:
+    """A writer's pool in which nothing may wait."""
+    pool = BlockingPool("writer", threads=1, queue=0)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def readers() -> AsyncIterator[BlockingPool]:
+    """A pool for reads."""
+    pool = BlockingPool("readers", threads=1, queue=8)
+    yield pool
+    await pool.close()
+
+
+async def test_two_may_open_and_close_at_once(path: Path, writer: BlockingPool, readers: BlockingPool) -> None:
+    """The second waits for the first, and finds done what it asks for."""
+    opened = Opened()
+    database = Database(path, schema=SCHEMA, writer=writer, readers=readers, connect=opened)
+    await asyncio.gather(database.open(), database.open())
+    assert len(opened.connections) == 2
+    await database.write(insert(1))
+    await asyncio.gather(database.close(), database.close())
+    assert opened.all_closed()
+
+
+async def test_a_writer_that_is_taken_is_unavailable(path: Path, writer: BlockingPool, readers: BlockingPool) -> None:
+    """To who opens and to who closes; a second close does what the first could not."""
+    opened, gate = Opened(), threading.Event()
+    database = Database(path, schema=SCHEMA, writer=writer, readers=readers, connect=opened)
+    for call in (database.open, database.close):
+        busy = asyncio.create_task(writer.run(gate.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable, match=r"test\.db: the writer's thread is taken"):
+            await call()
+        gate.set()
+        await busy
+        gate.clear()
+        await call()
+    assert opened.all_closed()
+
+
+async def test_a_close_that_was_cancelled_is_finished_by_the_next(
+    path: Path, writer: BlockingPool, readers: BlockingPool
+) -> None:
+    """Or by the next open, which opens the file anew; nobody is served in between."""
+    opened, gate = Opened(), threading.Event()
+    database = Database(path, schema=SCHEMA, writer=writer, readers=readers, connect=opened)
+    for finish in (database.close, database.open, database.close):
+        await database.open()
+        writing = asyncio.create_task(database.write(lambda _: gate.wait(30)))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(database.close(), 0.02)
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await database.write(insert(1))
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await database.read(ids)
+        gate.set()
+        await writing
+        gate.clear()
+        await finish()
+        assert opened.all_closed() is (finish == database.close)
 
 
 async def test_who_is_cancelled_while_it_opens_leaves_no_connection(path: Path) -> None:

@@ -77,7 +77,10 @@ class Database:
 
     @property
     def limits(self) -> Limits:
-        """The bounds in force; replace them while it runs, and calls that begin from then on keep the new ones."""
+        """The bounds in force; replace them while it runs, and calls that begin from then on keep the new ones.
+
+        `Limits.checkpoint` alone is that of the last opening.
+        """
         return self._limits
 
     @limits.setter
@@ -123,7 +126,7 @@ class Database:
             raise
         except Overloaded as error:
             raise self._overloaded(error) from error
-        self._writer = Writer(str(self.path), group, pool=writing, limits=self._limits, listeners=self._listeners)
+        self._writer = Writer(str(self.path), group, pool=writing, listeners=self._listeners)
         self._readers = Readers(
             self.path,
             pool=reading,

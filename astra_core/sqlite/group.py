@@ -85,7 +85,9 @@ class GroupCommit:
         self._path = path
         self._wal = f"{path}-wal"
         self._together = together
-        self._limits = limits
+        self.limits = limits
+        """The bounds in force; whoever replaces them does so from the loop's thread."""
+        self._checkpoint_every = limits.checkpoint
         self._random = random
         self._monotonic = monotonic
         self._pause = pause
@@ -103,15 +105,15 @@ class GroupCommit:
         while queue:
             self._gather(queue, expected)
             done = self._group(queue)
-            expected = min(len(done.units) + len(queue), self._limits.group)
+            expected = min(len(done.units) + len(queue), self.limits.group)
             settle(done)
             self._groups += 1
-            if self._limits.checkpoint and self._groups % self._limits.checkpoint == 0:
+            if self._checkpoint_every and self._groups % self._checkpoint_every == 0:
                 self.checkpoint()
             if self._groups % _WAL_LOOK == 0:
                 self._bound_wal()
             if self._monotonic() < self._contended_until:
-                self._pause(self._limits.courtesy)
+                self._pause(self.limits.courtesy)
 
     def _gather(self, queue: deque[Unit], expected: int) -> None:
         """Wait as long as the queue grows towards what is expected, a bounded number of times."""
@@ -119,7 +121,7 @@ class GroupCommit:
             waiting = len(queue)
             if waiting >= expected:
                 return
-            self.gathering.wait(expected, self._limits.gather)
+            self.gathering.wait(expected, self.limits.gather)
             if len(queue) <= waiting:
                 return
 
@@ -158,7 +160,7 @@ class GroupCommit:
 
     def _begin(self, queue: deque[Unit], done: Done) -> bool:
         """Take the write lock; False when every unit's deadline passed before it was free."""
-        limits = self._limits
+        limits = self.limits
         while True:
             if not queue:
                 return False
@@ -179,7 +181,7 @@ class GroupCommit:
         All goes well nearly always, so one savepoint stands round them all; COMMIT releases it. When a unit raises,
         all are undone and run again, each in a savepoint of its own: that costs two statements a unit.
         """
-        end = begun + self._limits.group_seconds
+        end = begun + self.limits.group_seconds
         units = done.units
         self._connection.execute("SAVEPOINT units")
         try:
@@ -192,7 +194,7 @@ class GroupCommit:
 
     def _works(self, queue: deque[Unit], units: list[Unit], end: float) -> Iterator[Work]:
         """Take units one by one, as long as there are some and the group has room and time."""
-        while len(units) < self._limits.group and (unit := take(queue)) is not None:
+        while len(units) < self.limits.group and (unit := take(queue)) is not None:
             units.append(unit)
             yield unit.work
             if self._monotonic() >= end:
@@ -239,7 +241,7 @@ class GroupCommit:
     def _bound_wal(self) -> None:
         """Empty a WAL that grew too large because there was always a reader: wait a little for those in flight."""
         try:
-            if os.stat(self._wal).st_size <= self._limits.wal_bytes:
+            if os.stat(self._wal).st_size <= self.limits.wal_bytes:
                 return
             self._connection.execute("PRAGMA busy_timeout=200")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

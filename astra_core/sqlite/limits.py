@@ -35,6 +35,7 @@ class Limits:
     """Size of the WAL file above which a commit is followed by a checkpoint that truncates it."""
     checkpoint: int = 0
     """Groups after which the writer moves the WAL into the database, its lock let go; 0: SQLite does, within a commit.
+    Taken when the file is opened.
 
     For one who commits much and at once prepares more: that goes on meanwhile.
     """

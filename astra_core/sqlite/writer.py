@@ -32,12 +32,12 @@ class Writer:
     `groups` and `units` count what was committed. A caller's cancellation leaves its unit in place.
     """
 
-    def __init__(self, name: str, group: GroupCommit, *, pool: Pool, limits: Limits, listeners: Listeners) -> None:
+    def __init__(self, name: str, group: GroupCommit, *, pool: Pool, listeners: Listeners) -> None:
         self._name = name
         self._group = group
         self._tell_waiting = group.gathering.tell
         self._pool = pool
-        self.limits = limits
+        self._limits = group.limits
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Unit] = deque()
@@ -47,6 +47,15 @@ class Writer:
         self._closed = False
         self.groups = 0
         self.units = 0
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds in force, here and for the groups."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, new: Limits) -> None:
+        self._limits = self._group.limits = new
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -58,11 +67,11 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable(f"{self._name}: the store is closed")
-        if len(self._queue) >= self.limits.queue:
-            full = Overloaded(f"the writer of {self._name}", limit=self.limits.queue)
+        if len(self._queue) >= self._limits.queue:
+            full = Overloaded(f"the writer of {self._name}", limit=self._limits.queue)
             raise StoreUnavailable(f"{self._name}: {len(self._queue)} commits wait already") from full
         future: asyncio.Future[T] = self._loop.create_future()
-        unit = Unit(work, future, self._loop.time() + self.limits.deadline)
+        unit = Unit(work, future, self._loop.time() + self._limits.deadline)
         self._queue.append(unit)
         self._tell_waiting(len(self._queue))
         if self._watch is None:
@@ -121,7 +130,7 @@ class Writer:
         if self._idle is not None:
             self._idle.cancel()
         if not self._closed:
-            self._idle = self._loop.call_later(self.limits.idle, self._rest)
+            self._idle = self._loop.call_later(self._limits.idle, self._rest)
 
     def _rest(self) -> None:
         """Queue a checkpoint as if it were a drain, so that it never runs beside one."""

@@ -269,6 +269,20 @@ async def test_a_group_is_bounded(engine: Engine, path: Path) -> None:
     assert max(sizes) <= 4
 
 
+async def test_bounds_may_be_replaced_while_it_runs(engine: Engine, path: Path) -> None:
+    """The next group keeps the new ones, as do the next caller and the next read."""
+    events: list[Any] = []
+    async with engine(path, events.append) as database:
+        await database.write(insert(100))
+        database.limits = Limits(group=2, queue=9)
+        done = await asyncio.gather(*(database.write(insert(n)) for n in range(10)), return_exceptions=True)
+        assert [type(each) for each in done] == [*[int] * 9, StoreUnavailable]
+        database.limits = Limits(read=0.0)
+        with pytest.raises(StoreUnavailable, match="took too long"):
+            await database.read(lambda c: c.execute("SELECT count(*) FROM rows a, rows b, rows c, rows d").fetchone())
+    assert max(event.size for event in events if isinstance(event, GroupCommitted)) == 2
+
+
 async def test_closing_commits_what_waits(engine: Engine, path: Path) -> None:
     """Every unit accepted before close is done, none after it, and the WAL is gone."""
     async with engine(path) as database:

@@ -8,7 +8,10 @@ __all__ = ["EntriesWaiting", "StoreCalled"]
 
 
 class EntriesWaiting(Struct, frozen=True):
-    """So many entries of the deferred index `index` of `collection` waited to be put in order, at the last look."""
+    """So many entries of the deferred index `index` of `collection` waited to be put in order, at the last look.
+
+    Told by the numbers of the oldest and the newest: those between that are deleted count too.
+    """
 
     collection: str
     index: str

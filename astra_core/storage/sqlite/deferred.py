@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 SETTLE_AT = 8_192
 """Entries that wait before they are moved: a read of the index looks through all of them, in half a millisecond."""
 _AT_ONCE = 512
-"""Entries moved at once: one or two milliseconds, in the transaction of whatever is committed then."""
+"""Entries moved by one unit of work: one or two milliseconds, in the transaction of whatever is committed then."""
 _PASS = 4 * SETTLE_AT
-"""Entries looked through and moved before the next look: the most that memory holds, should many have come to wait."""
+"""Entries put in order and moved before the next look: so many are read in time however many have come to wait."""
 _LOOK = 8
 """How many times a table is looked at while it fills: counting costs nothing, but a read in another thread."""
 
@@ -58,7 +58,8 @@ class _Moves:
         self.count = f"SELECT coalesce((SELECT max(rowid) FROM {fresh}) - (SELECT min(rowid) FROM {fresh}) + 1, 0)"
         # One row: each row fetched would give up the interpreter, and win it back from who commits meanwhile.
         self.order = (
-            f"SELECT json_group_array(number) FROM (SELECT rowid AS number FROM {fresh} ORDER BY {parts} LIMIT {_PASS})"
+            "SELECT json_group_array(number) FROM (SELECT number FROM"
+            f" (SELECT rowid AS number, {parts} FROM {fresh} ORDER BY rowid LIMIT {_PASS}) ORDER BY {parts})"
         )
         self.copy = (
             f"INSERT OR IGNORE INTO {settled} ({parts})"
@@ -67,11 +68,11 @@ class _Moves:
         self.drop = f"DELETE FROM {fresh} WHERE rowid IN (SELECT value FROM json_each(?))"
 
     def waiting(self, connection: sqlite3.Connection) -> int:
-        """Return how many entries wait, or a little more: numbers of those deleted count too."""
+        """Return from the oldest entry that waits to the newest how many were added: no more than that wait."""
         return int(connection.execute(self.count).fetchall()[0][0])
 
     def in_order(self, connection: sqlite3.Connection) -> list[int]:
-        """Return the numbers of the entries that wait, or of so many of them, in the order of the index."""
+        """Return the numbers of the oldest entries that wait, in the order of the index."""
         return _decode(connection.execute(self.order).fetchall()[0][0])
 
     def move(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
@@ -84,8 +85,10 @@ class _Moves:
 class Settler:
     """Moves entries of deferred indexes when `settle_at` of one wait, beside whatever else is committed.
 
-    Several processes may do that to one file: what one has moved the other does not find. `listeners` are told
-    `EntriesWaiting` at each look.
+    It goes on until fewer wait. For each `settle_at` that do, one more move lies between two commits of a caller: what
+    waits grows only until as much is moved there as callers add. A move is a unit of work of its own, so the lock is
+    let go as often as ever. Several processes may move entries of one file: what one has moved the other does not
+    find. `listeners` are told `EntriesWaiting` at each look.
     """
 
     def __init__(
@@ -119,14 +122,25 @@ class Settler:
             await asyncio.wait([self._task])
 
     async def _settle(self) -> None:
-        for (collection, index), moves in self._moves.items():
-            waiting = await self._database.read(moves.waiting)
-            self._listeners(EntriesWaiting(collection, index, waiting))
-            if waiting < self._settle_at:
-                continue
-            numbers = await self._database.read(moves.in_order)
-            for start in range(0, len(numbers), _AT_ONCE):
-                await self._database.write(partial(moves.move, numbers=numbers[start : start + _AT_ONCE]))
+        """Give each index one pass after the other, as long as one of them needs it."""
+        behind = True
+        while behind:
+            behind = False
+            for (collection, index), moves in self._moves.items():
+                waiting = await self._database.read(moves.waiting)
+                self._listeners(EntriesWaiting(collection, index, waiting))
+                if waiting >= self._settle_at:
+                    behind = True
+                    await self._pass(moves, waiting // self._settle_at)
+
+    async def _pass(self, moves: _Moves, together: int) -> None:
+        """Move the oldest entries, with `together` moves between two commits of the same caller."""
+        numbers = await self._database.read(moves.in_order)
+        parts = [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
+        for start in range(0, len(parts), together):
+            await asyncio.gather(
+                *(self._database.write(partial(moves.move, numbers=part)) for part in parts[start : start + together])
+            )
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         self._task = None

@@ -99,6 +99,36 @@ async def test_entries_are_moved_together_and_found_before_and_afterwards(tmp_pa
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+async def test_moves_go_on_while_too_many_wait_and_nobody_commits(tmp_path: Path) -> None:
+    """After one commit, that is, and however many there are: more than one pass takes."""
+    path = tmp_path / "a.db"
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = ((number * 7919 % 1009, number, f"k{number}") for number in range(40_000))
+        connection.executemany('INSERT INTO "x:things:mark:fresh" VALUES (?, ?, ?)', rows)
+    async with opened(path) as store:
+        await store.commit([insert(40_000)])
+        await quiet(path, SETTLE_AT)
+    settled, fresh = tables(path)
+    assert sorted(settled + fresh) == sorted(f"k{number}" for number in range(40_001))
+
+
+async def test_moves_keep_up_with_those_who_commit(tmp_path: Path) -> None:
+    """Callers who add more than one move takes, again and again, are met with more moves."""
+    path = tmp_path / "a.db"
+
+    async def add(first: int) -> None:
+        for start in range(first, first + 4_000, 200):
+            await store.commit([insert(number) for number in range(start, start + 200)])
+
+    async with opened(path) as store:
+        await asyncio.gather(*(add(caller * 4_000) for caller in range(10)))
+        settled, fresh = tables(path)
+    assert len(settled) + len(fresh) == 40_000
+    assert len(fresh) < 10_000
+
+
 async def test_what_changes_or_goes_leaves_no_entry_behind(tmp_path: Path) -> None:
     """Wherever its entry was: moved already, or waiting."""
     path = tmp_path / "a.db"

@@ -70,12 +70,15 @@ def connect(path: str, /) -> sqlite3.Connection:
 def prepare_file(path: Path) -> bool:
     """Make the folder and an empty file, for their owner only, and make both last through a power cut.
 
-    Returns whether there was none: of several processes that begin at once, one hears so.
+    Returns whether there was none: of several processes that begin at once, one hears so. Raises `StorageError` for
+    `:memory:`, of which each connection would see a database of its own.
 
     SQLite syncs the directory entry of its WAL but not that of the database itself, and where a link leads to no file
     yet it would make one that others may read. A file that is there is not opened: closing it would drop the locks that
     the SQLite of this process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
     """
+    if str(path) == ":memory:":
+        raise StorageError(f"{path}: an SQLite database in memory is no file, and cannot be shared by connections")
     try:
         target = Path(os.path.realpath(path))
         missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]

@@ -110,6 +110,15 @@ async def test_opening_again_takes_no_lock_from_who_has_it_open(engine: Callable
         other.close()
 
 
+async def test_a_database_in_memory_is_refused(
+    engine: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection would see what another one wrote; no file of that name is made either."""
+    monkeypatch.chdir(tmp_path)
+    assert "in memory is no file" in str(await fails(engine, Path(":memory:")))
+    assert not list(tmp_path.iterdir())
+
+
 async def test_a_schema_moves_forward_only(engine: Callable[..., Any], path: Path) -> None:
     """Migrations that are new are applied once; a file of a newer version is refused, and served again by its own."""
     old, new = (Schema(application_id=1, migrations=steps) for steps in ((FIRST,), (FIRST, SECOND)))

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are put together from identifiers that the catalogue has checked
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +67,7 @@ class Finder:
         if query.after is not None:
             bounds.extend(query.after[len(query.prefix) :])
         if not query.contains:
-            rows = connection.execute(statements.page, (*bounds, query.limit + 1)).fetchall()
+            rows = connection.execute(statements.page, (*bounds, _one_more(query))).fetchall()
             return _page(rows, query.limit, None)
         return _filtered(connection, statements, bounds, query)
 
@@ -74,7 +75,7 @@ class Finder:
 def _filtered(connection: sqlite3.Connection, statements: _Statements, bounds: list[Scalar], query: Query) -> Page:
     """Look at no more than `scan` entries; both statements see one snapshot, which the reader ends where one fails."""
     connection.execute("BEGIN")
-    values = (*bounds, query.scan, query.contains, query.limit + 1)
+    values = (*bounds, query.scan, query.contains, _one_more(query))
     rows = connection.execute(statements.filtered, values).fetchall()
     edge = None
     if len(rows) <= query.limit:
@@ -82,6 +83,10 @@ def _filtered(connection: sqlite3.Connection, statements: _Statements, bounds: l
         edge = found[0] if len(found) == 2 else None
     connection.execute("COMMIT")
     return _page(rows, query.limit, edge)
+
+
+def _one_more(query: Query) -> int:
+    return min(query.limit + 1, sys.maxsize)  # SQLite knows no larger number
 
 
 def _page(rows: list[tuple[Any, ...]], limit: int, edge: tuple[Scalar, ...] | None) -> Page:

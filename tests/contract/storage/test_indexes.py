@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,7 +105,10 @@ async def test_the_last_page_has_no_next(store: Store) -> None:
     await store.commit([thing(f"k{n}", place=(("p", n),)) for n in range(4)])
     page = await store.find(Query(collection="things", index="place", limit=3))
     assert page.next == ("p", 2, "k2")
-    assert (await store.find(Query(collection="things", index="place", limit=4))).next is None
+    for limit in (4, sys.maxsize):
+        for contains in ("", "k"):
+            whole = await store.find(Query(collection="things", index="place", limit=limit, contains=contains))
+            assert whole.next is None
     assert await walk(store, Query(collection="things", index="place", limit=2)) == [["k0", "k1"], ["k2", "k3"]]
 
 

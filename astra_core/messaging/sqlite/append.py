@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from astra_core.messaging.messages import Outgoing
     from astra_core.messaging.retain import Retain
 
-__all__ = ["Append", "trim", "units"]
+__all__ = ["Append", "more_to_trim", "trim", "units"]
 
 _TOGETHER = 1_000
 _TOGETHER_BYTES = 4 * 1024 * 1024
@@ -101,7 +101,7 @@ class Append:
 
 
 def trim(connection: sqlite3.Connection, topic: int, retain: Retain) -> MessagesTrimmed | None:
-    """Drop what every group has acknowledged, once that is more than the slack."""
+    """Drop what every group has acknowledged, once that is more than the slack: see `more_to_trim`."""
     name, first, slowest = connection.execute(_SLOWEST, (topic,)).fetchall()[0]
     if slowest is None or slowest - first < retain.slack:
         return None
@@ -111,6 +111,11 @@ def trim(connection: sqlite3.Connection, topic: int, retain: Retain) -> Messages
     gone = connection.execute(_WEIGHT, (topic, cut)).fetchall()[0][0]
     _drop(connection, topic, cut, int(gone))
     return MessagesTrimmed(name, cut - first + 1, {})
+
+
+def more_to_trim(trimmed: MessagesTrimmed | None) -> bool:
+    """Whether `trim` dropped as much as one unit may, so that another one may find more."""
+    return trimmed is not None and trimmed.count >= _TRIMMED
 
 
 def _drop(connection: sqlite3.Connection, topic: int, cut: int, gone: int) -> None:

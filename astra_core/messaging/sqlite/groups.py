@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from astra_core.events import MessagesTrimmed
     from astra_core.messaging.retain import Retain
 
-__all__ = ["Claimed", "acknowledge", "begin", "forget", "read", "states"]
+__all__ = ["Claimed", "acknowledge", "begin", "forget", "read", "states", "trim_named"]
 
 _PAGE = 4 * 1024 * 1024
 """Bytes of data after which a page is full."""
@@ -29,6 +29,7 @@ _GROUP = (
 _READ = "SELECT number, key, data, id FROM messages WHERE topic = ? AND number > ? ORDER BY number LIMIT ?"
 _MOVE = "UPDATE groups SET position = max(position, ?) WHERE topic = ? AND name = ? AND claim = ? RETURNING position"
 _FORGET = "DELETE FROM groups WHERE topic = (SELECT id FROM topics WHERE name = ?) AND name = ? RETURNING topic"
+_NUMBER = "SELECT id FROM topics WHERE name = ?"
 _TOPICS = "SELECT id, name, first, last, weight FROM topics ORDER BY name"
 _GROUPS = "SELECT topic, name, position, lost FROM groups ORDER BY topic, name"
 
@@ -75,6 +76,11 @@ def forget(connection: sqlite3.Connection, topic: str, group: str, retain: Retai
     """Drop a group and what was kept for it alone."""
     found = connection.execute(_FORGET, (topic, group)).fetchall()
     return trim(connection, found[0][0], retain) if found else None
+
+
+def trim_named(connection: sqlite3.Connection, topic: str, retain: Retain) -> MessagesTrimmed | None:
+    """See `append.trim`."""
+    return trim(connection, connection.execute(_NUMBER, (topic,)).fetchall()[0][0], retain)
 
 
 def states(connection: sqlite3.Connection) -> list[TopicState]:

@@ -13,7 +13,7 @@ from astra_core.messaging.doorbell import Doorbell
 from astra_core.messaging.messages import check_names, check_outgoing
 from astra_core.messaging.retain import Retain
 from astra_core.messaging.sqlite import groups
-from astra_core.messaging.sqlite.append import Append, units
+from astra_core.messaging.sqlite.append import Append, more_to_trim, units
 from astra_core.messaging.sqlite.member import Member, translated
 from astra_core.messaging.sqlite.schema import SCHEMA
 from astra_core.sqlite import Database
@@ -150,9 +150,15 @@ class SqliteMessaging:
         """See `MessagingEngine.forget`."""
         check_names(topic=topic, group=group)
         with translated():
-            self._tell(
-                await self.database.write(lambda connection: groups.forget(connection, topic, group, self._retain))
+            trimmed = await self.database.write(
+                lambda connection: groups.forget(connection, topic, group, self._retain)
             )
+            self._tell(trimmed)
+            while more_to_trim(trimmed):
+                trimmed = await self.database.write(
+                    lambda connection: groups.trim_named(connection, topic, self._retain)
+                )
+                self._tell(trimmed)
 
     def _tell(self, trimmed: MessagesTrimmed | None) -> None:
         if trimmed is not None and self._listeners:

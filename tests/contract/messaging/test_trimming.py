@@ -137,6 +137,17 @@ async def test_a_trim_behind_the_slowest_group_is_told_without_a_loss(
         assert trims == [MessagesTrimmed("t", 2, {})]
 
 
+async def test_all_that_was_kept_for_a_forgotten_group_goes(engine: MessagingEngine) -> None:
+    """Of 12,000 messages that the others have acknowledged no more than the slack stays."""
+    slow, fast = engine.consumer("t", group="slow"), engine.consumer("t", group="fast")
+    assert await slow.receive() == ()
+    await engine.publisher().publish([Outgoing("t", "k", b"") for _ in range(12_000)])
+    while received := await fast.receive(limit=4_000):
+        await fast.acknowledge(received[-1])
+    await engine.forget("t", group="slow")
+    assert (await engine.topics())[0].kept <= Retain().slack
+
+
 async def test_forgetting_the_slowest_group_lets_its_messages_go(engine: MessagingEngine) -> None:
     """What was kept for it alone is dropped."""
     await fill(engine, 1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from astra_core.errors import (
     ClaimLost,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from astra_core.sqlite import Database, Pool
 
 __all__ = ["Member", "translated"]
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -79,9 +81,9 @@ class Member:
         """See `Log.claim`. A lock whose claim could not be noted is let go, so that another member may try."""
         self._serve()
         if not self._lock.opened:
-            await self._open()
+            await self._in_thread(self._lock.open)
             self._serve()
-        if not self._lock.take():
+        if not self._lock.lock() or not (self._lock.held or await self._look()):
             return None
         note = partial(groups.begin, topic=self._topic, group=self._group)
         self._noting = asyncio.ensure_future(self._database.write(note))
@@ -128,11 +130,21 @@ class Member:
         with translated():
             return self._database.data_version()
 
-    async def _open(self) -> None:
+    async def _look(self) -> bool:
+        """Whether what was locked is the group's file, and so held; a lock of which that is not known is let go."""
         try:
-            await self._pool.run(self._lock.open)
+            return self._lock.hold(await self._in_thread(self._lock.look))
+        except MessagingError:
+            self._lock.close()
+            raise
+
+    async def _in_thread(self, step: Callable[[], T]) -> T:
+        try:
+            return await self._pool.run(step, deadline=self._database.limits.deadline)
         except Overloaded as error:
             raise MessagingUnavailable(str(error), retry_after=error.retry_after) from error
+        except TimeoutError as error:
+            raise MessagingUnavailable(f"{self._lock.path}: the file was not there in time") from error
 
     def __repr__(self) -> str:
         return f"Member({self._topic!r}, {self._group!r}, {self._lock!r})"

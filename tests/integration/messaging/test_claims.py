@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from astra_core.errors import MessagingUnavailable
+from astra_core.keyed import BlockingPool
 from astra_core.messaging import Outgoing
+from astra_core.messaging.sqlite import SqliteMessaging
 from astra_core.sqlite import Limits
 from tests.contract.messaging.conftest import datas, sqlite_engine
 
@@ -110,6 +113,28 @@ async def test_a_busy_file_is_unavailable_and_not_waited_for_without_end(
             await engine.consumer("t", group="g").receive(wait=30.0)
         writing.execute("ROLLBACK")
         assert datas(await engine.consumer("t", group="g").receive()) == [b"1"]
+
+
+async def test_the_lock_file_is_looked_at_in_a_thread_and_not_waited_for_without_end(path: Path) -> None:
+    """Opening it and looking whether it is still there end with the limits' deadline; others may claim then."""
+    readers, gate = BlockingPool("readers", threads=1, queue=64), threading.Event()
+    writer = BlockingPool("writer", threads=1, queue=4)
+    async with SqliteMessaging(path, writer=writer, readers=readers, limits=Limits(deadline=0.1)) as engine:
+        await engine.publisher().publish([Outgoing("t", "k", b"1")])
+        first, second, third = (engine.consumer("t", group="g") for _ in range(3))
+        assert datas(await first.receive()) == [b"1"]
+        assert await second.receive() == ()
+        busy = asyncio.create_task(readers.run(gate.wait))
+        await asyncio.sleep(0)
+        await first.release()
+        for consumer in (second, third):  # one has the file open already
+            with pytest.raises(MessagingUnavailable, match=r"t~g\.lock: the file was not there in time"):
+                await consumer.receive(wait=30.0)
+        gate.set()
+        await busy
+        assert datas(await third.receive()) == [b"1"]
+    await readers.close()
+    await writer.close()
 
 
 async def test_a_lock_of_a_file_that_is_gone_is_no_claim(path: Path) -> None:

@@ -12,8 +12,8 @@ from app.codes.key import settle_codes
 from app.codes.permutation import CODE_COUNT
 from app.domain.rules import is_reserved
 from astra_core.clock import SystemClock
+from astra_core.detached import detached
 from astra_core.errors import ConfigError, StoreUnavailable
-from astra_core.resilience import without_deadline
 from astra_core.storage.writes import Add
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class CodeFactory:
             self._start_fetch()
 
     def _start_fetch(self) -> asyncio.Task[None]:
-        fetch = self._fetch = asyncio.get_running_loop().create_task(self._fetch_block(), context=without_deadline())
+        fetch = self._fetch = asyncio.get_running_loop().create_task(self._fetch_block(), context=detached())
         fetch.add_done_callback(self._note_end)  # the first callback: it runs before any waiter goes on
         return fetch
 

@@ -9,7 +9,6 @@ from app.links.cache import ClockCache
 from app.links.entry import entry_of, filled_again
 from astra_core.errors import AstraError
 from astra_core.keyed import SingleFlight
-from astra_core.resilience import without_deadline
 
 if TYPE_CHECKING:
     from app.links.entry import Entry
@@ -45,8 +44,7 @@ class Resolver:
         self._links = links
         self._clock = clock
         self.ttl = ttl
-        # Each waits as long as it may, and the read as long as the store's own deadline says; its trace is the first's.
-        self._flights: SingleFlight[str, Entry | None] = SingleFlight(context=without_deadline)
+        self._flights: SingleFlight[str, Entry | None] = SingleFlight()
 
     @property
     def joins(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from astra_core.detached import detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
@@ -35,14 +36,13 @@ class SingleFlight(Generic[K, V]):
     A cancelled caller leaves alone: the work goes on for the others, and ends even when all have left. `joins`
     counts callers who found a flight to share. One event loop only.
 
-    Nothing of whoever came first holds for the others, its deadline least of all: the work runs in the context that
-    `context` makes, an empty one if none is given.
+    The work has no deadline of whoever came first, which would hold for the others: each waits by its own, and the work
+    as long as what it calls allows. The rest of that context it keeps, such as the trace.
     """
 
-    __slots__ = ("_context", "_flights", "_running", "joins")
+    __slots__ = ("_flights", "_running", "joins")
 
-    def __init__(self, *, context: Callable[[], Context] = Context) -> None:
-        self._context = context
+    def __init__(self) -> None:
         self._flights: dict[K, Flight] = {}
         self._running: set[Flight] = set()
         self.joins = 0
@@ -60,7 +60,7 @@ class SingleFlight(Generic[K, V]):
         if flight is None:
             flight = self._flights[key] = Flight()
             self._running.add(flight)
-            flight.task = loop.create_task(self._fly(key, flight, work), context=self._context())
+            flight.task = loop.create_task(self._fly(key, flight, work), context=detached())
         else:
             self.joins += 1
         waiter: asyncio.Future[V] = loop.create_future()

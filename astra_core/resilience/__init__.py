@@ -16,7 +16,6 @@ from astra_core.resilience.deadline import (
     own_deadline_expired,
     parse_deadline,
     remaining,
-    without_deadline,
 )
 from astra_core.resilience.limiter import AdaptiveLimit, KeyedLimiter, Limiter, LimiterParameters, Priority
 from astra_core.resilience.policy import Policy
@@ -76,5 +75,4 @@ __all__ = [
     "retry_after_of",
     "transient",
     "unsent",
-    "without_deadline",
 ]

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import current_task
-from contextvars import Context, copy_context
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -48,7 +47,6 @@ __all__ = [
     "own_deadline_expired",
     "parse_deadline",
     "remaining",
-    "without_deadline",
 ]
 
 T = TypeVar("T")
@@ -286,13 +284,6 @@ def remaining() -> float:
     """Seconds left in this context, never below 0; infinity without a deadline."""
     deadline = _get()
     return inf if deadline is None else deadline.remaining()
-
-
-def without_deadline() -> Context:
-    """A copy of this context without a deadline, for work that is not this caller's alone: others wait for it too."""
-    context = copy_context()
-    context.run(_set, None)
-    return context
 
 
 def own_deadline_expired() -> bool:

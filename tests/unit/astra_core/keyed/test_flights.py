@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 
 import pytest
 
+from astra_core.detached import DEADLINE
 from astra_core.keyed import Flight, SingleFlight
 
 
@@ -111,15 +112,16 @@ async def test_a_marked_flight_is_stale_and_joined_no_more() -> None:
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody's")
 
 
-async def test_the_work_is_nobodys_in_particular() -> None:
-    """It sees nothing of its first caller's context, or what the given one holds."""
+async def test_the_work_has_no_deadline_of_its_first_caller() -> None:
+    """The others may wait longer; what else is known of the first one is known to the work too."""
 
-    async def name(flight: Flight) -> str:
-        return NAME.get()
+    async def known(flight: Flight) -> tuple[str, object]:
+        return NAME.get(), DEADLINE.get()
 
     NAME.set("the first caller's")
-    assert await SingleFlight[str, str]().do("k", name) == "nobody's"
-    assert await SingleFlight[str, str](context=copy_context).do("k", name) == "the first caller's"
+    DEADLINE.set("the first caller's")
+    assert await SingleFlight[str, tuple[str, object]]().do("k", known) == ("the first caller's", None)
+    assert DEADLINE.get() == "the first caller's"
 
 
 async def test_work_that_is_cancelled_cancels_who_waits() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from astra_core.detached import detached
 from astra_core.errors import AstraError
 from astra_core.events.deadline import DeadlineExpired
 from astra_core.resilience.deadline import (
@@ -22,7 +23,6 @@ from astra_core.resilience.deadline import (
     own_deadline_expired,
     parse_deadline,
     remaining,
-    without_deadline,
 )
 from astra_core.resilience.sweep import Sweep
 from astra_core.testing import FakeClock
@@ -136,7 +136,7 @@ async def test_work_that_is_not_the_callers_alone_has_no_deadline_of_its() -> No
 
     async def caller() -> tuple[float, str, float]:
         tag.set("kept")
-        return *await asyncio.create_task(shared(), context=without_deadline()), remaining()
+        return *await asyncio.create_task(shared(), context=detached()), remaining()
 
     assert await world.outcome(world.deadlines.call(caller), 0) == (inf, "kept", 5.0)
 

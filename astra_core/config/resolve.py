@@ -168,6 +168,10 @@ class _Candidate(Generic[T]):
             return f"is called {layer.spell(now)} now; write that instead"
         if why := self.schema.removed.get(name):
             return f"is no longer a setting ({why}); remove it"
+        for depth in range(1, len(path)):
+            if (key := self.keys.get(path[:depth])) is not None:
+                how = ", all its items between commas" if key.kind == "list" else ""
+                return f"unknown key; {key.name} holds no keys but {expects(key)}: write {layer.spell(key.name)}{how}"
         return f"unknown key; {_suggest(path, self.keys, layer)}"
 
     def _assign(self, layer: Layer, entry: Entry, key: Key, raw: object) -> None:

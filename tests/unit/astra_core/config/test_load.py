@@ -285,6 +285,24 @@ def test_a_value_that_does_not_fit_says_what_would(tmp_path: Path, yaml: str, sa
     assert "default.yaml:1)" in problem or "default.yaml:1:" in problem
 
 
+def test_a_name_below_a_key_is_refused_with_how_the_key_is_written(tmp_path: Path) -> None:
+    """A variable or a file that goes on below a key that is no section is named; a list is written as one."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "web.pool.size.x").write_text("1")
+    environ = {"ASTRA_WEB__PORT__X__Y": "1", "ASTRA_WEB__NAMES__0": "x", "ASTRA_SECRETS": str(secrets)}
+    size, names, port = problems(folder(tmp_path), environ)
+    assert size == (
+        f"web.pool.size.x ({secrets}/web.pool.size.x): unknown key; "
+        "web.pool.size holds no keys but a whole number from 1 to 9: write web.pool.size"
+    )
+    assert names == (
+        "web.names.0 (ASTRA_WEB__NAMES__0): unknown key; "
+        "web.names holds no keys but a list: write ASTRA_WEB__NAMES, all its items between commas"
+    )
+    assert port.endswith("web.port holds no keys but a whole number from 0 to 65535: write ASTRA_WEB__PORT")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -511,7 +529,7 @@ def test_any_bytes_in_a_file_are_settings_or_a_config_error(tmp_path: Path, cont
     environ=st.dictionaries(
         st.sampled_from(
             ["WEB", "WEB__PORT", "WEB__KEY", "WEB__NAMES", "WEB__LEVEL", "WEB__PATIENCE", "WEB__POOL__SIZE"]
-        )
+        ).flatmap(lambda name: st.sampled_from(["", "__X", "__0__X"]).map(name.__add__))
         | st.text(max_size=8).filter(lambda name: name not in ("ENV", "SETTINGS")),
         st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=()), max_size=12),
         max_size=4,

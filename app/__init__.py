@@ -24,8 +24,13 @@ class _Asgi(Layer):
     async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             raise RuntimeError("the server did not run the lifespan; start it with lifespan on")
-        from app.main import start  # not at the top: importing this package must stay free of work
-
+        try:
+            from app.main import start  # not at the top: importing this package must stay free of work
+        except Exception as error:  # raised, it would be taken for an application without a lifespan, and served
+            await receive()
+            message = f"astra: cannot start: {type(error).__name__}: {error}"
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
         application = await start(receive, send)
         if application is not None:
             super().__init__(application.edge)  # from now on this layer stands round the composed stack

@@ -7,15 +7,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.main.application import Application, reason_of
+from app.main.application import Application, refuse
 from app.main.compose import compose, compose_codes, compose_store
-from app.main.process import refuse_start
 from app.main.reloading import Sources
 from app.main.telemetry import install_logs
 from app.settings import load_settings
 from astra_core.clock import SystemClock
 from astra_core.config import fingerprint, folders_of
-from astra_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,18 +26,18 @@ __all__ = ["Application", "advance_codes", "check_store", "compose", "start"]
 
 
 async def start(receive: Receive, send: Send) -> Application | None:
-    """Compose the application that the process's settings describe; None when they are refused, which is answered."""
-    environ = dict(os.environ)
-    folders = folders_of(environ=environ)
-    seen = fingerprint(folders)
+    """Compose the application that the process's settings describe; None when that fails, which is answered."""
     try:
+        environ = dict(os.environ)
+        folders = folders_of(environ=environ)
+        seen = fingerprint(folders)
         loaded = load_settings(environ)
-    except ConfigError as error:
+        sources = Sources(load=partial(load_settings, environ), folders=folders, seen=seen)
+        return compose(loaded, sources=sources, logs=install_logs(loaded.settings.log))
+    except Exception as error:
         await receive()
-        await refuse_start(send, reason_of(error))
+        await refuse(send, error)
         return None
-    sources = Sources(load=partial(load_settings, environ), folders=folders, seen=seen)
-    return compose(loaded, sources=sources, logs=install_logs(loaded.settings.log))
 
 
 async def check_store(settings: Settings) -> None:

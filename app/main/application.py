@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from astra_core.keyed import BlockingPool
     from astra_core.storage import StoreEngine
 
-__all__ = ["Application"]
+__all__ = ["Application", "reason_of", "refuse"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +107,16 @@ class Application:
         await receive()
         self._lifespan = asyncio.current_task()
         watch = ProcessWatch(asyncio.get_running_loop(), drain_timeout=self._settings.server.drain_timeout)
-        watch.start(self.drain)
         try:
+            watch.start(self.drain)
             await self.open()
         except Exception as error:
-            if not isinstance(error, (AstraError, OSError)):
-                logger.exception("the start failed")
-            await self.close()
+            try:
+                await self.close()
+            except Exception:
+                logger.exception("what was opened did not close")
             watch.stop()
-            await refuse_start(send, reason_of(error))
+            await refuse(send, error)
             return
         await send({"type": "lifespan.startup.complete"})
         announce_ready()
@@ -197,10 +198,19 @@ class Application:
                 logger.exception("removing expired idempotency keys")
 
 
+async def refuse(send: Send, error: Exception) -> None:
+    """Refuse the start, whatever came: what is raised here a server takes for a missing lifespan, and serves."""
+    if not isinstance(error, (AstraError, OSError)):
+        logger.error("the start failed", exc_info=error)
+    await refuse_start(send, reason_of(error))
+
+
 def reason_of(error: Exception) -> str:
     """Return why the start failed, in one line."""
     if isinstance(error, ConfigError):
         return "; ".join(error.problems)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    if isinstance(error, (AstraError, OSError)):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.conftest import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -123,6 +125,21 @@ def test_a_refused_start_is_one_line_and_nothing_serves(launch: Launcher, server
     assert lines
     assert set(lines) == {"astra: cannot start: the probe refuses"}
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("broken", ["dynaconf", "starlette"])
+@pytest.mark.parametrize("server", ["uvicorn", "uvicorn --workers 2", "hypercorn -w 0", "hypercorn -w 2"])
+def test_a_start_that_fails_of_what_nobody_foresaw_is_refused(
+    launch: Launcher, tmp_path: Path, server: str, broken: str
+) -> None:
+    """An error of any kind, here a package that cannot be imported, ends the server; it does not serve without us."""
+    (tmp_path / f"{broken}.py").write_text("raise RuntimeError('cannot be loaded')")
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    process = launch.bare(server, env={"PYTHONPATH": path, "ASTRA_SETTINGS": str(ROOT / "settings")})
+    process.code()
+    process.until("free", lambda: not process.listening(), running=False)
+    assert "astra: cannot start: RuntimeError: cannot be loaded" in process.stderr
+    assert "appears unsupported" not in process.stderr
 
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])

@@ -176,6 +176,27 @@ async def test_a_start_that_fails_is_one_line_and_serves_nothing(
     assert "Traceback" not in caplog.text
 
 
+async def test_a_start_that_fails_and_cannot_be_undone_is_refused_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails while all is closed again is logged, and the lifespan has its answer."""
+
+    class Stuck(Application):
+        async def open(self) -> None:
+            raise IndexError("no such thing")
+
+        async def close(self) -> None:
+            raise RuntimeError("nor that")
+
+    app = compose(as_loaded(settings(tmp_path)))
+    app.__class__ = Stuck
+    lifespan = Lifespan(app)
+    await lifespan.task
+    assert lifespan.types == ["lifespan.startup.failed"]
+    assert capsys.readouterr().err == "astra: cannot start: IndexError: no such thing\n"
+    assert "RuntimeError: nor that" in caplog.text
+
+
 async def test_draining_is_unready_and_cancels_what_takes_too_long(tmp_path: Path) -> None:
     """From the signal on `/readyz` says so; a request still under way after the drain timeout answers 503."""
     async with running(settings(tmp_path, drain_timeout=0.05)) as app:
@@ -248,3 +269,4 @@ def test_a_reason_is_one_line() -> None:
     assert reason_of(FileNotFoundError(2, "No such file or directory", "/x")) == "/x: No such file or directory"
     assert reason_of(StoreUnavailable("gone")) == "gone"
     assert reason_of(ValueError()) == "ValueError"
+    assert reason_of(IndexError("out of range")) == "IndexError: out of range"

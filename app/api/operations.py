@@ -185,7 +185,7 @@ def operations(
             summary="Delete a link; its code is never given out again.",
             answers={204: None},
             parameters=_CHANGE,
-            problems=(*_ANY, 404, 412),
+            problems=(*_ANY, 404, 409, 412),
         ),
         Operation(
             method="POST",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random as random_module
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -15,7 +17,8 @@ from app.domain import ANONYMOUS, BaseState, Delete, LinkState, Restore, Standin
 from app.service.edits import edit_of, patched
 from app.service.errors import InvalidCursor, NotAllowed, UnknownLink, VersionMismatch
 from app.service.snapshot import Snapshot, snapshots
-from astra_core.errors import CommitConflict, ConflictReason, StoreUnavailable
+from astra_core.errors import CommitConflict, ConflictReason
+from astra_core.resilience import FullJitter, remaining
 from astra_core.workflow import UnknownInstance
 
 if TYPE_CHECKING:
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkManager", "Listing", "SnapshotPage"]
 
-_TRIES = 5
-"""Times that a change without a version of its caller's is decided anew because another one came first."""
+_BACKOFF = FullJitter(base=0.001, cap=0.05)
+"""How long a change that another process came before waits until it is decided anew."""
+_LAST_TRY = 0.1
+"""Seconds that a request must have left for another try."""
 _FILTERED_PAGES = 20
 """Pages read for one answer when a filter leaves few of each; the cursor goes on from there."""
 _FILTERED_LINKS = 100
@@ -68,18 +73,28 @@ class SnapshotPage:
 class LinkManager:
     """The management side of links; every change is one event of its lifecycle, in one commit with its history.
 
-    `by` is who makes a change, `why` the reason given. Nothing is read once a change is committed: a read that failed
-    then would deny what was done.
+    `by` is who makes a change, `why` the reason given. Changes of one link are made one after the other here, and
+    decided anew when another process was quicker, until the deadline in force: then `CommitConflict` says so. Nothing
+    is read once a change is committed: a read that failed then would deny what was done.
     """
 
     def __init__(
-        self, store: Store, links: LinkRepository, runner: LinkRunner, resolver: Resolver, *, clock: Clock
+        self,
+        store: Store,
+        links: LinkRepository,
+        runner: LinkRunner,
+        resolver: Resolver,
+        *,
+        clock: Clock,
+        random: random_module.Random | None = None,
     ) -> None:
         self._store = store
         self._links = links
         self._runner = runner
         self._resolver = resolver
         self._clock = clock
+        self._random = random or random_module.Random()  # noqa: S311 - jitter
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, code: str) -> Snapshot:
         """Return a link. Raises `UnknownLink`, also for a deleted one."""
@@ -101,18 +116,21 @@ class LinkManager:
 
         The link must stand at one of `versions`, where these are given.
         """
-        for _ in range(_TRIES):
-            stored = await self._read(code)
-            _check_version(stored, versions)
-            now = self._now()
-            link = patched(stored.link, members, rules, via=via)
-            if link == stored.link:
-                return (await snapshots(self._store, self._links, [stored]))[0]
-            balance, visits = (await self._links.remaining([code]))[code], await self._visits(code)
-            edit = edit_of(Standing(stored.link, stored.edition, balance, now), link)
-            if (result := await self._send(code, edit, by=by, why=why, at=stored.version)) is not None:
-                return _changed(result, visits)
-        raise _contended(code)
+        async with self._turn(code):
+            tries = 0
+            while True:
+                stored = await self._read(code)
+                _check_version(stored, versions)
+                now = self._now()
+                link = patched(stored.link, members, rules, via=via)
+                if link == stored.link:
+                    return (await snapshots(self._store, self._links, [stored]))[0]
+                balance, visits = (await self._links.remaining([code]))[code], await self._visits(code)
+                edit = edit_of(Standing(stored.link, stored.edition, balance, now), link)
+                if (result := await self._send(code, edit, by=by, why=why, at=stored.version)) is not None:
+                    return _changed(result, visits)
+                tries += 1
+                await self._give_way(code, tries)
 
     async def move(
         self,
@@ -139,15 +157,18 @@ class LinkManager:
     async def _moved(
         self, code: str, event: LinkEvent, *, versions: Container[int] | None, by: str, why: str
     ) -> Result[LinkState, LinkEvent, Standing]:
-        for _ in range(_TRIES):
-            version = None
-            if versions is not None:
-                stored = await self._read(code, deleted=isinstance(event, Restore))
-                _check_version(stored, versions)
-                version = stored.version
-            if (result := await self._send(code, event, by=by, why=why, at=version)) is not None:
-                return result
-        raise _contended(code)
+        async with self._turn(code):
+            tries = 0
+            while True:
+                version = None
+                if versions is not None or tries:  # at a version the runner does not try again, past the deadline
+                    stored = await self._read(code, deleted=isinstance(event, Restore))
+                    _check_version(stored, versions)
+                    version = stored.version
+                if (result := await self._send(code, event, by=by, why=why, at=version)) is not None:
+                    return result
+                tries += 1
+                await self._give_way(code, tries)
 
     async def page(self, listing: Listing) -> SnapshotPage:
         """Return one page. States that times decide are filtered while reading, so a page may be short."""
@@ -173,6 +194,17 @@ class LinkManager:
                 break
             await asyncio.sleep(0)
         return SnapshotPage(items, None if after is None else self._cursor(listing, after))
+
+    def _turn(self, code: str) -> asyncio.Lock:
+        """Return what a change of the link holds; it is kept for as long as anybody does, or waits."""
+        return self._turns.setdefault(code, asyncio.Lock())
+
+    async def _give_way(self, code: str, tries: int) -> None:
+        """Wait before the next try; the first one comes at once, as who was quicker is done by now."""
+        pause = _BACKOFF.delay(tries - 1, 0.0, self._random) if tries > 1 else 0.0
+        if remaining() < pause + _LAST_TRY:
+            raise CommitConflict(ConflictReason.VERSION, write=0, key=code)
+        await self._clock.sleep(pause)
 
     async def _read(self, code: str, *, deleted: bool = False) -> StoredLink:
         # A path may hold anything, NUL included, which no store takes as a key.
@@ -260,7 +292,3 @@ def _matches(one: Snapshot, listing: Listing, now: int) -> bool:
 def _check_version(stored: StoredLink, versions: Container[int] | None) -> None:
     if versions is not None and stored.edition not in versions:
         raise VersionMismatch(stored.link.code, version=stored.edition)
-
-
-def _contended(code: str) -> StoreUnavailable:
-    return StoreUnavailable(f"the link {code!r} is being changed by many at once")

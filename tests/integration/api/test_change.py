@@ -143,6 +143,17 @@ async def test_without_if_match_concurrent_changes_all_happen(service: Served) -
     assert (link["title"], link["tags"], link["forward_query"], link["version"]) == ("t", ["x"], True, 4)
 
 
+async def test_many_changes_of_one_link_all_happen(service: Served) -> None:
+    """Those of one process are made one after the other, so none of them is refused for the others."""
+    await service.create(code="abc")
+    patches = [service.http.patch("/v1/links/abc", json={"title": str(place)}) for place in range(40)]
+    moves = [service.http.post(f"/v1/links/abc/{move}") for move in ("disable", "enable") * 5]
+    answers = await asyncio.gather(*patches, *moves)
+    assert {answer.status_code for answer in answers[:40]} == {200}
+    assert {answer.status_code for answer in answers[40:]} <= {200, 409}  # a disabled link cannot be disabled again
+    assert (await service.read("abc"))["version"] == 1 + [answer.status_code for answer in answers].count(200)
+
+
 async def test_disable_and_enable(service: Served) -> None:
     """A disabled link answers 410 until it is enabled; doing either twice is 409 and names the state."""
     await service.create(code="abc")

@@ -43,12 +43,13 @@ class RacedStore(MemoryStore):
 
 @dataclass(frozen=True)
 class Made:
-    """The service's parts; two creators, as in two processes."""
+    """The service's parts; two creators and two managers, as in two processes."""
 
     store: RacedStore
     creator: LinkCreator
     rival: LinkCreator
     manager: LinkManager
+    rival_manager: LinkManager
     keys: IdempotencyKeys
     clock: FakeClock
     applied: list[int]
@@ -80,10 +81,10 @@ async def made() -> AsyncIterator[Made]:
     one = LinkCreator(store, links, codes, resolver, keys[0], clock=clock, applied=applied.append)
     other = LinkCreator(store, links, codes, resolver, keys[1], clock=clock)
     runner = link_runner(store, links, clock=clock)
-    manager = LinkManager(store, links, runner, resolver, clock=clock)
+    manager, rival = (LinkManager(store, links, runner, resolver, clock=clock) for _ in range(2))
     async with store:
         await codes.open()
         await codes.next_code()  # so that the block's own commit is not counted
         store.commits = 0
-        yield Made(store, one, other, manager, keys[0], clock, applied)
+        yield Made(store, one, other, manager, rival, keys[0], clock, applied)
         await codes.close()

@@ -218,11 +218,12 @@ class Settings(Section, frozen=True, kw_only=True):
             seconds = self._seconds(inner)
             if seconds is not None and seconds >= (self._seconds(outer) or 0.0):
                 yield Problem(key=inner, text=f"must be below {outer}; lower it, or raise that one", others=(outer,))
-        if self.store.engine == "memory" and self.server.workers > 1:
-            text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
-            yield Problem(key="store.url", text=text, others=("server.workers",))
-        for key in ("coordination.url", "messaging.url"):
-            if attrgetter(key)(self) == self.store.url != "memory:":
+        for key in ("store.url", "coordination.url", "messaging.url"):
+            url = attrgetter(key)(self)
+            if url == "memory:" and self.server.workers > 1:
+                text = "memory: is not shared between processes; use sqlite:PATH, or set server.workers to 1"
+                yield Problem(key=key, text=text, others=("server.workers",))
+            if key != "store.url" and url == self.store.url != "memory:":
                 yield Problem(key=key, text="must be a file of its own, not the store's", others=("store.url",))
 
     def _seconds(self, key: str) -> float | None:

@@ -164,6 +164,15 @@ def test_what_cannot_work_is_refused_without_showing_what_may_be_secret(variable
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize("engine", ["coordination", "messaging"])
+def test_memory_serves_one_worker(engine: str) -> None:
+    """Two workers would each be the leader, or hear of its own messages only."""
+    environ = {f"ASTRA_{engine.upper()}__URL": "memory:", "ASTRA_STORE__URL": "sqlite:a.db"}
+    assert load_settings(environ).settings.server.workers == 1
+    assert f"{engine}.url" in (line := problem({**environ, "ASTRA_SERVER__WORKERS": "2"}))
+    assert "memory: is not shared" in line
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

@@ -115,6 +115,7 @@ class ImportManager:
 
     async def get(self, key: str) -> ImportSnapshot:
         """Return an import. Raises `UnknownImport`."""
+        _check_key(key)
         instance = await self._runner.get(key)
         if instance is None:
             raise UnknownImport(key)
@@ -139,6 +140,7 @@ class ImportManager:
     async def _happened(
         self, key: str, event: ImportEvent, *, by: str, at: int | None
     ) -> Instance[ImportState, Import]:
+        _check_key(key)
         try:
             result = await self._runner.send(key, event, by=by, at=at)
         except UnknownInstance:
@@ -281,6 +283,12 @@ class ImportManager:
     def _key(self) -> str:
         """Return a key that sorts by time, and that nobody else has."""
         return f"{round(self._clock.time() * 1e6):013x}{self._entropy(5).hex()}"
+
+
+def _check_key(key: str) -> None:
+    """Raise `UnknownImport`; a path may hold anything, NUL included, which no store takes as a key."""
+    if _KEY.fullmatch(key) is None:
+        raise UnknownImport(key)
 
 
 def _together(instance: Instance[ImportState, Import], progress: Progress, version: int) -> ImportSnapshot:

@@ -269,9 +269,10 @@ async def test_imports_are_listed_newest_first(service: Served) -> None:
     problem_in(await service.http.get("/v1/imports?limit=0"), 422)
 
 
-async def test_an_import_that_nobody_knows_is_404(service: Served) -> None:
-    """Whatever is asked of it."""
+@pytest.mark.parametrize("key", ["nothing", "0" * 23, "%00", f"{'0' * 23}%00", "0" * 5_000, "%ed%a0%80"])
+async def test_an_import_that_nobody_knows_is_404(service: Served, key: str) -> None:
+    """Whatever is asked of it, also by what no store takes as a key."""
     for path in ("", "/report"):
-        problem_in(await service.http.get(f"/v1/imports/nothing{path}"), 404, "unknown-import")
+        problem_in(await service.http.get(f"/v1/imports/{key}{path}"), 404, "unknown-import")
     for move in ("pause", "resume", "cancel"):
-        problem_in(await service.http.post(f"/v1/imports/nothing/{move}"), 404, "unknown-import")
+        problem_in(await service.http.post(f"/v1/imports/{key}/{move}"), 404, "unknown-import")

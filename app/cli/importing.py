@@ -203,7 +203,6 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
     """Import through the service at `options.server`; a signal leaves the import to it."""
     remote = Remote(options.server)
     shown = ProgressShown(sys.stderr, monotonic=time.monotonic)
-    there = f"{options.server.rstrip('/')}/v1/imports"
     view: ImportView | None = None
     try:
         if options.resume is not None:
@@ -213,14 +212,18 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
         while view.state not in _OVER:
             shown.show(view)
             time.sleep(_LOOK)
-            view = remote.read(view.id)
+            view = remote.follow(view.id)
         shown.show(view)
+    except (Refused, Unreachable) as error:
+        if view is None:
+            raise
+        raise Unreachable(f"{error}; import {view.id} is there, {_resumed(remote, view)}") from error
     except SystemExit:
         shown.end()
         if view is None:
-            _say(f"stopped before the service had answered; what it has is at {there}")
+            _say(f"stopped before the service had answered; what it has is at {remote.url}/v1/imports")
         else:
-            _say(f"stopped; the service goes on with import {view.id}: {there}/{view.id}")
+            _say(f"stopped; the service goes on with import {view.id}, {_resumed(remote, view)}")
         raise
     finally:
         shown.end()
@@ -233,6 +236,10 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
         except SystemExit:
             raise ReportLost(view, "the command was stopped") from None
     return view
+
+
+def _resumed(remote: Remote, view: ImportView) -> str:
+    return f"see it with --resume {view.id} --server {remote.url}"
 
 
 def _say(text: str) -> None:

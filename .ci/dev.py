@@ -82,11 +82,17 @@ def found_from(folder, arguments):
     """The arguments, each file of `folder` and the one to be made (`--report`) by its whole path."""
     if folder == ROOT:
         return arguments
-    before = ["", *arguments]
-    return [
-        str(folder / argument) if last == "--report" or (folder / argument).is_file() else argument
-        for last, argument in zip(before, arguments, strict=False)
-    ]
+    found, last = [], ""
+    for argument in arguments:
+        option, equals, name = argument.partition("=")
+        if option == "--report" and equals:
+            found.append(f"{option}={folder / name}")
+        elif last == "--report" or (folder / argument).is_file():
+            found.append(str(folder / argument))
+        else:
+            found.append(argument)
+        last = argument
+    return found
 
 
 def environment(kind):

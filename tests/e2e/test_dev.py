@@ -79,6 +79,9 @@ def test_files_are_found_from_the_callers_folder(checkout: Path, tmp_path: Path)
         *("--report", str(tmp_path / "report.csv"), "--format", "csv"),
     ]
     assert told(done)["folder"] == str(checkout)
+    (tmp_path / "a=b.csv").touch()
+    done = dev(checkout, "import", "a=b.csv", "--report=report=1.csv", folder=tmp_path)
+    assert told(done)["arguments"] == ["import", str(tmp_path / "a=b.csv"), f"--report={tmp_path}/report=1.csv"]
 
 
 def test_the_environment_has_the_command(checkout: Path, tmp_path: Path) -> None:

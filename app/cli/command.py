@@ -105,7 +105,9 @@ def _import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         epilog=IMPORT_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("file", nargs="?", metavar="FILE", help="the file; .csv, .tsv, .ndjson or .jsonl")
+    command.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file; .csv, .tsv, .ndjson, .jsonl, or - for stdin"
+    )
     command.add_argument("--server", metavar="URL", help="the service to send it to, such as https://exa.mp")
     command.add_argument("--format", choices=("csv", "ndjson"), help="instead of what the file's name says")
     command.add_argument("--report", metavar="FILE", help="where to write what became of each row")

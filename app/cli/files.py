@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["Unusable", "check_report", "check_source", "printable"]
+__all__ = ["STDIN", "Unusable", "check_report", "check_source", "printable"]
+
+STDIN = "/dev/stdin"
+_OPEN = (Path("/dev/fd"), Path("/proc/self/fd"))
+"""Folders of what this process was given open, such as a shell's `<(command)`."""
 
 
 class Unusable(Exception):  # noqa: N818 - says what it is
@@ -24,6 +28,8 @@ def check_source(name: str) -> None:
         raise Unusable(f"{name} is a directory: name a file of links")
     if not path.exists():
         raise Unusable(f"{name}: there is no such file")
+    if not path.is_file() and name != STDIN and path.parent not in _OPEN:  # to open a pipe waits for whoever writes it
+        raise Unusable(f"{name} is no regular file; give what it holds to standard input, and name - as the file")
 
 
 def check_report(name: str, *, source: str | None) -> None:

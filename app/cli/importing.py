@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.api import REPORT_HEAD, view_of
-from app.cli.files import Unusable, check_report, check_source, printable
+from app.cli.files import STDIN, Unusable, check_report, check_source, printable
 from app.cli.progress import ProgressShown
 from app.cli.remote import Refused, Remote, Unreachable
 from app.imports import Format, ImportState, InvalidImport, NoRoom, Pause, Resume, TooLarge, UnknownImport
@@ -83,9 +83,13 @@ def import_file(options: argparse.Namespace) -> int:
 
 def _kind(options: argparse.Namespace) -> Format:
     if options.resume is not None:
+        if options.file is not None:
+            raise Unusable(f"--resume goes on with the file that the import has: leave {options.file} out")
         return Format.CSV  # the import knows its own
     if options.file is None:
         raise Unusable("name a file, or an import with --resume ID")
+    if options.file == "-":
+        options.file = STDIN
     check_source(options.file)
     if options.format is not None:
         return Format(options.format)

@@ -71,8 +71,10 @@ class Remote:
         """Upload a file; `sent` hears how much of it has gone."""
         try:
             with file.open("rb") as source:
-                size = file.stat().st_size
-                headers = {"content-type": _MEDIA[kind], "content-length": str(size)}
+                headers, size = {"content-type": _MEDIA[kind]}, 0
+                if file.is_file():  # else it goes in chunks, and ends when it ends
+                    size = file.stat().st_size
+                    headers["content-length"] = str(size)
                 path = f"/v1/imports?name={quote(printable(file.name)[:255], safe='')}"
                 with self._call("POST", path, _Told(source, size, sent), headers) as response:
                     return _view(response)
@@ -163,7 +165,7 @@ def _parts(url: str) -> SplitResult:
 
 
 class _Told:
-    """A file that tells how much of it was read."""
+    """A file that tells how much of it was read; the `size` of a pipe is 0, as it is not known before."""
 
     def __init__(self, file: BinaryIO, size: int, sent: Callable[[int, int], object]) -> None:
         self._file = file
@@ -173,7 +175,7 @@ class _Told:
 
     def read(self, size: int = -1) -> bytes:
         """Read on."""
-        self._sent(self._read, self._size)
+        self._sent(self._read, self._size or self._read)
         data = self._file.read(_CHUNK if size < 0 else size)
         self._read += len(data)
         return data

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -168,9 +169,12 @@ class Spool:
 
     async def adopt(self, key: str, file: Path, *, kind: Format) -> int:
         """Take a copy of a file of this machine, as if it had been uploaded, and return its size."""
-        with await self._run(lambda: file.open("rb")) as source:
+        with await self._run(lambda: file.open("rb", buffering=0)) as source:
+            waits = stat.S_ISFIFO(os.fstat(source.fileno()).st_mode) or source.isatty()
 
             async def read() -> bytes:
+                if waits:  # not in the thread, where no order to stop would reach it
+                    await _readable(source.fileno())
                 return await self._run(source.read, _CHUNK)
 
             return await self.receive(key, read, kind=kind, declared=None)
@@ -229,6 +233,16 @@ class _Coming(Struct):
 
     size: int = 0
     seconds: float = 0.0
+
+
+async def _readable(fd: int) -> None:
+    """Wait until a pipe has something to read, or its end."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)
 
 
 def _write(fd: int, data: bytes, sync: bool) -> None:

@@ -379,13 +379,14 @@ def test_a_command_that_is_stopped_before_there_is_an_import_says_so(
     """While it copies its file: that nothing was imported, and nothing of the file stays."""
     file = tmp_path / "links.csv"
     os.mkfifo(file)
-    run = launch.start("-m", "app", "import", str(file))
-    with file.open("wb", buffering=0) as pipe:  # opens once the command reads
+    command = [sys.executable, "-m", "app", "import", "-", "--format", "csv"]
+    program = f"import os; os.dup2(os.open({str(file)!r}, os.O_RDONLY), 0); os.execv({sys.executable!r}, {command})"
+    run = launch.start("-c", program)
+    with file.open("wb", buffering=0) as pipe:  # opens once the command can read
         pipe.write(b"url\n")
         run.until("copying", lambda: [*run.folder.rglob("*.part")])
         run.signal(signum)
-        time.sleep(0.2)  # the thread that reads hears of nothing but the end
-    assert run.code() == code
+        assert run.code() == code  # whether anybody writes on or not
     (line,) = run.stderr.splitlines()
     assert "nothing was imported" in line
     assert not [*run.folder.rglob("*.part"), *run.folder.rglob("*.upload")]

@@ -6,8 +6,12 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from subprocess import PIPE
 from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -22,10 +26,10 @@ from tests.unit.app.cli.views import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Run = Callable[..., int]
 
+ROOT = Path(__file__).parents[4]
 GOOD = b"url\nhttps://a.example/1\nhttps://a.example/2\n"
 
 
@@ -103,13 +107,18 @@ def test_after_failures_the_command_says_where_the_reasons_are(run: Run, capsys:
         (["folder"], "astra: folder is a directory: name a file of links"),
         (["folder", "--format", "csv", "--server", "http://127.0.0.1:1"], "astra: folder is a directory: name a"),
         (["missing.csv"], "astra: missing.csv: there is no such file"),
+        (["pipe", "--format", "csv"], "astra: pipe is no regular file; "),
+        (["/dev/zero", "--format", "csv"], "astra: /dev/zero is no regular file; "),
+        (["-"], "astra: /dev/stdin: say what it is with --format csv"),
+        (["good.csv", "--resume", "nope"], "astra: --resume goes on with the file that the import has: leave good.csv"),
     ],
 )
 def test_what_is_not_there_is_named(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
 ) -> None:
-    """An import that nobody knows, a folder, a file: exit code 2 and one line."""
+    """An import that nobody knows, what is no file, one too many: exit code 2 and one line."""
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     assert run(*arguments) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(line)
@@ -160,6 +169,26 @@ def test_a_name_that_is_no_text_can_be_sent(run: Run, tmp_path: Path, name: byte
         assert run(os.fsdecode(name), "--server", f"http://127.0.0.1:{server.server_port}") == 1
         answering.join()
     assert Refusing.names.pop() == shown
+
+
+def astra_import(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start the command in a process of its own, whose standard input is a pipe."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "ASTRA_IMPORTS__FOLDER": str(folder / "own")}
+    command = (sys.executable, "-m", "app", "import", *arguments)
+    return subprocess.Popen(command, cwd=folder, env=environ, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_standard_input_is_read_to_its_end(tmp_path: Path, name: str) -> None:
+    """However it comes, in one piece or in many."""
+    with astra_import(tmp_path, name, "--format", "csv") as process:
+        assert process.stdin is not None
+        for line in GOOD.splitlines(keepends=True):
+            process.stdin.write(line)
+            process.stdin.flush()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert b"2 links made" in out
 
 
 @pytest.mark.parametrize(

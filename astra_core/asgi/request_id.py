@@ -20,13 +20,16 @@ _BYTES = 16
 _BLOCK = 256
 _SAFE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 """What may stand in a log line and in a header as it is."""
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A field name of RFC 9110, section 5.1."""
 
 
 class RequestIds:
     """Names requests, by an endless supply of ids of 32 hex digits. `entropy(n)` returns n random bytes.
 
     The id of a request is our own, unless a `trusted(scope)` caller sent one in `header` that is safe to repeat; nobody
-    is trusted by default, since a stranger who chooses ids can make two requests look like one.
+    is trusted by default, since a stranger who chooses ids can make two requests look like one. ValueError when
+    `header` is no name of a header.
     """
 
     def __init__(
@@ -34,9 +37,12 @@ class RequestIds:
         entropy: Callable[[int], bytes] = os.urandom,
         *,
         trusted: Callable[[Scope], bool] | None = None,
-        header: bytes = b"x-request-id",
+        header: bytes | str = b"x-request-id",
     ) -> None:
-        self.header = header.lower()
+        name = header.encode() if isinstance(header, str) else header
+        if _TOKEN.fullmatch(name) is None:
+            raise ValueError(f"{header!r} is no name of a header")
+        self.header = name.lower()
         self._entropy = entropy
         self._trusted = trusted
         self._ids: list[str] = []

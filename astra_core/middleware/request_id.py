@@ -28,7 +28,7 @@ class RequestIdMiddleware(Layer):
         *,
         ids: RequestIds | None = None,
         trusted: Callable[[Scope], bool] | None = None,
-        header: bytes | None = None,
+        header: bytes | str | None = None,
         answers: Callable[[int], bool] | None = None,
     ) -> None:
         super().__init__(app)

@@ -52,6 +52,20 @@ async def test_only_the_trusted_choose_ids() -> None:
     assert [each == "from-outside.1_2" for each in app.ids] == [False, False, True]
 
 
+@pytest.mark.parametrize("header", ["X-Correlation-Id", b"X-Correlation-Id"])
+async def test_a_header_is_named_by_a_text_or_by_bytes(header: str | bytes) -> None:
+    """Either is the same header."""
+    answer = await Client().ask(RequestIdMiddleware(answering(), header=header))
+    assert re.fullmatch(b"[0-9a-f]{32}", answer.headers[b"x-correlation-id"])
+
+
+@pytest.mark.parametrize("header", ["", "x id", "x-id\r\nset-cookie: a", b"x-id\n", "x-id:", "x-\u00efd", " x-id"])
+def test_what_is_no_name_of_a_header_is_refused(header: str | bytes) -> None:
+    """When it is made, not with each answer."""
+    with pytest.raises(ValueError, match="is no name of a header"):
+        RequestIdMiddleware(Seen(), header=header)
+
+
 async def test_ids_know_whom_they_trust() -> None:
     """So who gives them and says more says two things; the header of the answer is theirs."""
     app = Seen()

@@ -123,8 +123,10 @@ class Cutter:
         piece = self._body[begin : self._at]
         self._at += 1
         self._work += size
-        if last and not place and not piece.strip(b" \t\n\r"):
-            raise _refused("/links", "must hold at least one link")
+        if not piece.strip(b" \t\n\r"):
+            if last and not place:
+                raise _refused("/links", "must hold at least one link")
+            raise refuse(400, f"The body is not JSON: a link is missing before byte {begin + size}.")
         self._links.append(decode(_VALUE, piece))
 
     def _take_bracket(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from app.api.links import draft_of
 from app.api.models import ItemProblem, NewLink
-from app.api.payload import validation_problem
+from app.api.payload import validation_problem, why_not_json
 from app.api.problems import RequestRefused, problem_of, refuse
 from app.domain.rules import MAX_TAGS, MAX_TITLE_LENGTH, MAX_VISITS
 from app.imports import Format
@@ -69,7 +69,9 @@ def draft_of_row(row: Row, via: str) -> Draft | AstraError:
         problem = validation_problem(error)
         return RequestRefused(problem if isinstance(row.members, bytes) else _of_cells(problem))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return refuse(400, f"The line is not JSON: {_not_json(error)}.")
+        why = why_not_json(error, row.members if isinstance(row.members, bytes) else b"")
+        remedy = "; save the file as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        return refuse(400, f"The line is not JSON: {why}{remedy}.")
     except AstraError as error:
         return error
 
@@ -80,15 +82,6 @@ def _of_cells(problem: Problem) -> Problem:
         replace(each, detail=_CELLS.get(each.pointer[1:].partition("/")[0], each.detail)) for each in problem.errors
     )
     return replace(problem, errors=tuple(faults))
-
-
-def _not_json(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8; save the file as UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    text = str(error).removeprefix("JSON is malformed: ")
-    return text if text != "Input data was truncated" else "it breaks off"
 
 
 def report_of(about: Import, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> bytes:

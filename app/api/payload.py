@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from astra_core.asgi import Receive
     from astra_core.resilience import Deadlines
 
-__all__ = ["BodyLimits", "decode", "read_json"]
+__all__ = ["BodyLimits", "decode", "read_json", "why_not_json"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ _OUT_OF_BOUNDS = re.compile(r"Expected `(int|str|array)` (?:of length )?([<>])= 
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _TIMES = frozenset({"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"})
 _MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
+_TRUNCATED = "Input data was truncated"
+_HALF = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u|\\?\Z)")
+"""The first half of a surrogate pair without its second, which msgspec takes for the end of the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,21 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     except msgspec.ValidationError as error:
         raise RequestRefused(validation_problem(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refuse(400, f"The body is not JSON: {error}.") from None
+        raise refuse(400, f"The body is not JSON: {why_not_json(error, bytes(body))}.") from None
+
+
+def why_not_json(error: Exception, text: bytes) -> str:
+    """Return in words what msgspec says of a text that is not JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    said = str(error).removeprefix("JSON is malformed: ")
+    if "surrogate" in said or (said == _TRUNCATED and _HALF.search(text) is not None):
+        return "half of a surrogate pair stands alone in it, such as \\ud800"
+    if said == _TRUNCATED:
+        return "it breaks off" if text.strip() else "it is empty"
+    return said
 
 
 def validation_problem(error: msgspec.ValidationError) -> Problem:

@@ -89,6 +89,29 @@ def test_what_is_not_json_is_400(body: bytes) -> None:
     assert problem.detail.startswith("The body is not JSON: ")
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (URL, "it breaks off"),
+        (b'{"url":"\\ud83d', "it breaks off"),
+        (b'{"url":"\\ud83d\\', "it breaks off"),
+        (b'{"url":"\\\\ud800 ', "it breaks off"),
+        (b'{"url":"https://a.example/\\ud800"}', "half of a surrogate pair stands alone in it, such as \\ud800"),
+        (b'{"url":"\\uD800\\n"}', "half of a surrogate pair stands alone in it, such as \\ud800"),
+        (b'{"url":"\\udc00"}', "half of a surrogate pair stands alone in it, such as \\ud800"),
+        (b'{"url":"\\ud800\\u0041"}', "half of a surrogate pair stands alone in it, such as \\ud800"),
+        (b'{"url":"\xff"}', "it is not UTF-8"),
+        (b'{"url":1 2}', "expected ',' or '}' (byte 9)"),
+        (b'{"x":' * 10_000, "it is nested too deeply"),
+    ],
+)
+def test_what_is_not_json_is_told_in_words(body: bytes, why: str) -> None:
+    """Neither the decoder's reading nor Python's shows through."""
+    assert refusal(msgspec.json.Decoder(), body).problem.detail == f"The body is not JSON: {why}."
+
+
 @given(st.sampled_from((NEW, PATCH, BATCH)), st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=3) | VALUES)
 def test_no_type_of_the_program_shows(decoder: msgspec.json.Decoder[Any], value: Any) -> None:
     """Whatever is sent, a refusal speaks in words: no name of a type, no bound in signs."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["convert", "expects", "show"]
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
+_ITEM: Final = re.compile(r"at `\$\[(\d+)\]")
 _KINDS: Final = {
     "duration": "a duration such as 250ms, 5s or 24h",
     "size": "a size such as 64MiB or 10KB",
@@ -47,6 +48,8 @@ def expects(key: Key) -> str:
         words = f"{_KINDS.get(key.kind, 'a value of another shape')} {key.span()}".strip()
         if key.kind in ("duration", "size"):
             words = words.replace(" from ", ", from ").replace(" at ", ", at ")
+        elif key.kind == "list":
+            words = words.replace(" not empty", " of at least one entry")
     return f"{words}, or null" if key.nullable else words
 
 
@@ -68,9 +71,13 @@ def convert(key: Key, raw: object, *, text: bool) -> Any:
 
 
 def _detail(key: Key, error: Exception) -> str:
-    """Only a value with an inside needs more than the words for its type."""
-    inside = key.kind in ("list", "other") and isinstance(error, msgspec.ValidationError)
-    return f" ({error})" if inside else ""
+    """Only a value with an inside needs more than the words for its type: where in it the fault is."""
+    if key.kind not in ("list", "other") or not isinstance(error, msgspec.ValidationError):
+        return ""
+    if key.kind == "other":
+        return f" ({error})"
+    item = _ITEM.search(str(error))
+    return "" if item is None else f" (item {int(item[1]) + 1} is none of its kind)"
 
 
 def _read(key: Key, raw: object, *, text: bool) -> Any:

@@ -27,6 +27,7 @@ FORMATS: Final = MappingProxyType({".yaml": "YAML", ".yml": "YAML", ".json": "JS
 _TOML_LINE: Final = re.compile(r"\(at line (\d+)")
 _TOML_TABLE: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?")
 _TOML_KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=")
+_NO_NAME: Final = re.compile(r'found duplicate key "(?:True|False|None|[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)"')
 
 
 class _TwiceError(ValueError):
@@ -98,6 +99,8 @@ def _broken_yaml(error: Exception, origin: str, *, lines: int) -> str:
     where = f"{origin}:{min(mark.line + 1, lines)}" if mark is not None else origin
     match type(error).__name__:
         case "DuplicateKeyError":
+            if _NO_NAME.match(_first_line(error)):  # 1, 1.0 and true are equal, and so "twice" what was written once
+                return f"{where}: a number, true, false or null cannot be a key; remove it"
             return f"{where}: a key is written twice in one section; remove one of the two"
         case "ParserError" | "ScannerError":
             return f"{where}: broken YAML ({_first_line(error)}); look at this line and the one above it"

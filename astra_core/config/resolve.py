@@ -28,7 +28,9 @@ DEFAULT = "default"
 _MEASURES = frozenset({"duration", "size", "integer", "number"})
 """Kinds of keys whose values may stand in a message whatever they are."""
 _NEARLY = 0.8
-"""How alike a whole name must be to be suggested (`difflib`): a slip or two, no other word."""
+"""How alike a name must be to be suggested (`difflib`): a slip or two, no other word."""
+_ALIKE = 0.6
+"""How alike a name beside it must be when no other is nearly it."""
 
 
 def _nowhere(name: str) -> str:
@@ -246,7 +248,7 @@ def _check(section: Section, above: str, environment: str) -> Iterator[Problem]:
 
 
 def _suggest(path: Path, keys: Collection[Path], layer: Layer) -> str:
-    """Name the nearest known: a key of that very name, a name elsewhere that is nearly its, then one alike beside it.
+    """Name the nearest known: nearly its name beside it, that very name or nearly its elsewhere, then one like it here.
 
     Two names in one section share half their letters, so beside it only the last part is compared.
     """
@@ -255,17 +257,24 @@ def _suggest(path: Path, keys: Collection[Path], layer: Layer) -> str:
     if wanted in names and len(path) == 1:
         return "write it nested: each section on a line of its own, its keys below it, indented"
     last = wanted.rpartition(".")[2]
-    near = [name for name in names if name.rpartition(".")[2] == last][:3]
     above, beside = _beside(path, keys)
+    here = len(above) == len(path) - 1
+    near = _alike(last, above, beside, cutoff=_NEARLY) if here else []
+    if not near:
+        near = [name for name in names if name.rpartition(".")[2] == last][:3]
     if not near:
         groups = {known[:depth] for known in keys for depth in range(1, len(known))}
         far = sorted(".".join(one) for one in {*keys, *groups} if one[: len(above)] != above[: len(one)] or not above)
         near = difflib.get_close_matches(wanted, far, n=1, cutoff=_NEARLY)
-    if not near and len(above) == len(path) - 1:
-        near = [".".join((*above, name)) for name in difflib.get_close_matches(last, beside, n=1)]
+    if not near and here:
+        near = _alike(last, above, beside, cutoff=_ALIKE)
     if near:
         return f"did you mean {' or '.join(layer.spell(name) for name in near)}?"
     return f"remove it; known here: {', '.join(beside)}"
+
+
+def _alike(last: str, above: Path, beside: Collection[str], *, cutoff: float) -> list[str]:
+    return [".".join((*above, name)) for name in difflib.get_close_matches(last, beside, n=1, cutoff=cutoff)]
 
 
 def _beside(path: Path, keys: Collection[Path]) -> tuple[Path, list[str]]:

@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from astra_core import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
@@ -20,6 +22,14 @@ exit codes:
   2  the settings or the command line cannot be used
 
 Settings come from the settings folder and from ASTRA_SECTION__KEY variables; options given here win over both."""
+
+WORKER_EXIT_CODES = """\
+exit codes:
+  0  stopped by SIGTERM or SIGINT
+  1  the store or the folder of imports is not there
+  2  the settings cannot be used
+
+Settings come from the settings folder and from ASTRA_SECTION__KEY variables."""
 
 CODES_EXIT_CODES = """\
 exit codes:
@@ -68,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line of Astra."""
     root = argparse.ArgumentParser(prog="astra", description="A URL shortener on the Astra library.")
+    root.add_argument("--version", action="version", version=f"astra {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",
@@ -88,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         "worker",
         help="carry imports out, where the service is told not to (imports.worker)",
         description="Carry imports out, one at a time, until told to stop. Waits while another process has the lease.",
-        epilog=EXIT_CODES,
+        epilog=WORKER_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _codes(commands.add_parser("codes", help="skip codes after a store was restored from a backup"))

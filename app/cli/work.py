@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from app.cli.serve import located
 from app.main.telemetry import install_logs
 from app.settings import load_settings
 from app.worker import work_alone
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["work"]
 
 _WAITS = "waiting: another process holds the lease on the imports, such as a service with imports.worker on"
+_WORKS = "astra: carrying imports out (store {})"
 
 
 def work(options: argparse.Namespace) -> int:
@@ -32,7 +34,8 @@ def work(options: argparse.Namespace) -> int:
         return 2
     logs = install_logs(settings.log)
     try:
-        asyncio.run(work_alone(settings, waiting=lambda: _say(_WAITS)))
+        works = _WORKS.format(located(settings.store.url))
+        asyncio.run(work_alone(settings, waiting=lambda: _say(_WAITS), working=lambda: print(works, flush=True)))
     except (AstraError, OSError) as error:
         _say(f"the worker ends: {error}")
         return 1

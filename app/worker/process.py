@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from app.service import Importer
     from app.settings import Settings
     from astra_core.clock import Clock
+    from astra_core.coordination import Tenure
 
 __all__ = ["importing", "run_worker", "work_alone"]
 
@@ -133,10 +134,12 @@ def _stand_back() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-async def work_alone(settings: Settings, *, waiting: Callable[[], object]) -> None:
+async def work_alone(
+    settings: Settings, *, waiting: Callable[[], object], working: Callable[[], object] = lambda: None
+) -> None:
     """Carry out imports for ever, whenever the lease is held here; for `astra worker`, which nobody started.
 
-    `waiting` is called, once, when another process has the lease at the beginning.
+    `waiting` is called, once, when another process has the lease at the beginning; `working` whenever it is held here.
     """
 
     async def work() -> None:
@@ -144,9 +147,14 @@ async def work_alone(settings: Settings, *, waiting: Callable[[], object]) -> No
         async with importing(settings, clock=clock) as importer:
             lease = ImportLease(importer.imports.spool.folder, clock=clock)
             await lease.open()
+
+            async def lead(tenure: Tenure) -> None:
+                working()
+                await keep_working(importer, clock=clock)
+
             looking = asyncio.create_task(_look(lease, clock, waiting))
             try:
-                await lease.leadership.run(lambda tenure: keep_working(importer, clock=clock))
+                await lease.leadership.run(lead)
             finally:
                 looking.cancel()
                 await lease.close()

@@ -331,8 +331,8 @@ def test_the_command_line_imports_alone_and_beside_a_service(launch: Launcher, t
     assert "no import has the id 'nope'" in unknown.stderr
 
 
-def test_a_worker_of_ones_own_says_that_it_waits_for_the_lease(launch: Launcher, tmp_path: Path) -> None:
-    """Beside a service that carries imports out, one line; alone, none."""
+def test_a_worker_of_ones_own_says_whether_it_waits_or_works(launch: Launcher, tmp_path: Path) -> None:
+    """Beside a service that carries imports out, it has one line about the lease; alone, one about its work."""
     where = {"ASTRA_STORE__URL": f"sqlite:{tmp_path}/own.db", "ASTRA_IMPORTS__FOLDER": f"{tmp_path}/own"}
     server = launch.serve(env=where).ready()
     service = Service(server)
@@ -341,14 +341,16 @@ def test_a_worker_of_ones_own_says_that_it_waits_for_the_lease(launch: Launcher,
     beside.until("waiting", lambda: "another process holds the lease" in beside.stderr)
     time.sleep(1.5)
     assert beside.stderr.count("waiting") == 1
+    assert beside.stdout == ""
     server.signal(signal.SIGTERM)
     server.code()
     beside.signal(signal.SIGTERM)
     assert beside.code() == 0
     alone = launch.start("-m", "app", "worker", env=where)
-    time.sleep(4.0)
+    alone.until("at work", lambda: alone.stdout)
     alone.signal(signal.SIGTERM)
     assert alone.code() == 0
+    assert alone.stdout == f"astra: carrying imports out (store sqlite:{tmp_path}/own.db)\n"
     assert "waiting" not in alone.stderr
 
 

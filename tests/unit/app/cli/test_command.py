@@ -16,6 +16,7 @@ from app.cli.command import parser
 from app.cli.listener import ListenError, listen
 from app.cli.serve import Plan, child_command, decide, overrides, ready_line, without_credentials
 from app.settings import Server, Settings
+from astra_core import __version__
 from astra_core.errors import ConfigError
 
 ROOT = Path(__file__).parents[4]
@@ -41,6 +42,23 @@ def test_flags_become_the_variables_of_the_same_settings() -> None:
         "ASTRA_SERVER__PORT": "0",
     }
     assert overrides(parser().parse_args(["serve"])) == {}
+
+
+def test_the_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the package that is installed."""
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(["--version"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, f"astra {__version__}\n")
+
+
+def test_the_help_of_a_worker_speaks_of_what_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """It listens on no address and has no options."""
+    with pytest.raises(SystemExit):
+        parser().parse_args(["worker", "--help"])
+    text = capsys.readouterr().out
+    assert "exit codes:" in text
+    assert "address" not in text
+    assert "options given" not in text
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cli.lines import say, say_problems
 from app.main import advance_codes
 from app.settings import load_settings
 from astra_core.errors import AstraError, ConfigError
@@ -25,22 +24,16 @@ def codes(options: argparse.Namespace) -> int:
         if settings.store.engine == "memory":
             raise ConfigError(["store.url: memory: ends with its process, so there is nothing to restore"])
     except ConfigError as error:
-        for problem in error.problems:
-            _say(f"settings: {problem}")
-        return 2
-    path = Path(settings.store.url.partition(":")[2])
+        return say_problems(error)
+    path = settings.store.path
     if not path.exists():
-        _say(f"there is no store at {path.absolute()}; restore it first")
+        say(f"there is no store at {path.absolute()}; restore it first")
         return 1
     try:
         asyncio.run(advance_codes(settings, options.blocks))
     except (AstraError, OSError) as error:
-        _say(f"no code is skipped: {error}")
+        say(f"no code is skipped: {error}")
         return 1
     count, region = options.blocks * settings.codes.block, settings.codes.region
     print(f"astra: the next {count:,} codes of region {region} are not given out (store {path.absolute()})")
     return 0
-
-
-def _say(text: str) -> None:
-    print(f"astra: {text}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.api import REPORT_HEAD, view_of
 from app.cli.files import STDIN, Unusable, check_report, check_source, printable
+from app.cli.lines import say, say_problems
 from app.cli.progress import ProgressShown
 from app.cli.remote import Refused, Remote, Unreachable
 from app.imports import Format, ImportState, InvalidImport, NoRoom, Pause, Resume, TooLarge, UnknownImport
@@ -59,21 +60,19 @@ def import_file(options: argparse.Namespace) -> int:
             check_report(options.report, source=None if options.resume else options.file)
         view = _here(options, kind) if options.server is None else _through(options, kind)
     except ConfigError as error:
-        for problem in error.problems:
-            _say(f"settings: {problem}")
-        return 2
+        return say_problems(error)
     except (Unusable, InvalidImport, TooLarge, UnknownImport, NotAllowed) as error:
-        _say(error.detail if isinstance(error, InvalidImport) else str(error))
+        say(error.detail if isinstance(error, InvalidImport) else str(error))
         return 2
     except ReportLost as lost:
         _verdict(lost.view)
-        _say(f"{options.report}: the report was not written: {lost}; {_report_again(options, lost.view)}")
+        say(f"{options.report}: the report was not written: {lost}; {_report_again(options, lost.view)}")
         return 1
     except Refused as error:
-        _say(str(error))
+        say(str(error))
         return 1 if error.status >= 500 else 2
     except (AstraError, Unreachable, OSError) as error:
-        _say("the disk has no room for a copy of the file" if isinstance(error, NoRoom) else str(error))
+        say("the disk has no room for a copy of the file" if isinstance(error, NoRoom) else str(error))
         return 1
     code = _verdict(view)
     if view.failed:
@@ -127,7 +126,7 @@ def _here(options: argparse.Namespace, kind: Format) -> ImportView:
     try:
         return asyncio.run(_directly(options, kind, load_settings(os.environ).settings))
     except SystemExit:
-        _say("stopped before there was an import to pause; nothing was imported")
+        say("stopped before there was an import to pause; nothing was imported")
         raise
 
 
@@ -225,9 +224,9 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
     except SystemExit:
         shown.end()
         if view is None:
-            _say(f"stopped before the service had answered; what it has is at {remote.url}/v1/imports")
+            say(f"stopped before the service had answered; what it has is at {remote.url}/v1/imports")
         else:
-            _say(f"stopped; the service goes on with import {view.id}, {_resumed(remote, view)}")
+            say(f"stopped; the service goes on with import {view.id}, {_resumed(remote, view)}")
         raise
     finally:
         shown.end()
@@ -244,7 +243,3 @@ def _through(options: argparse.Namespace, kind: Format) -> ImportView:
 
 def _resumed(remote: Remote, view: ImportView) -> str:
     return f"see it with --resume {view.id} --server {remote.url}"
-
-
-def _say(text: str) -> None:
-    print(f"astra: {text}", file=sys.stderr, flush=True)

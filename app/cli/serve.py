@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from app.cli.hypercorn_file import asks_for_tls
+from app.cli.lines import say, say_problems
 from app.cli.listener import ListenError, address, listen
 from app.cli.supervisor import RestartPolicy, StartFailed, Supervisor
 from app.settings import load_settings
@@ -64,9 +65,7 @@ def serve(options: argparse.Namespace) -> int:
         listener = listen(plan.host, plan.port, backlog=plan.backlog)
         asyncio.run(supervise(plan, listener, environ))
     except ConfigError as error:
-        for problem in error.problems:
-            say(f"settings: {problem}")
-        return 2
+        return say_problems(error)
     except StorageError as error:
         say(f"store {without_credentials(plan.store)} cannot be opened: {error}")
         return 1
@@ -127,11 +126,6 @@ def without_credentials(url: str) -> str:
     if "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def say(text: str) -> None:
-    """One line for the operator, on stderr."""
-    print(f"astra: {text}", file=sys.stderr, flush=True)
 
 
 async def supervise(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.cli.lines import say_problems
 from app.settings import Settings, load_settings
 from astra_core.config import File, differences, effective, json_schema, resolve
 from astra_core.config.load import DEFAULT_ENVIRONMENT
@@ -31,9 +31,7 @@ def settings(options: argparse.Namespace) -> int:
     try:
         {"show": show, "check": check, "schema": schema, "diff": diff}[options.action](options)
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"astra: settings: {problem}", file=sys.stderr)
-        return 2
+        return say_problems(error)
     return 0
 
 

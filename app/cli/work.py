@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import TYPE_CHECKING
 
+from app.cli.lines import say, say_problems
 from app.cli.serve import located
 from app.main.telemetry import install_logs
 from app.settings import load_settings
@@ -29,20 +29,14 @@ def work(options: argparse.Namespace) -> int:
         if settings.store.engine == "memory":
             raise ConfigError(["store.url: memory: is not shared between processes; the service does its imports"])
     except ConfigError as error:
-        for problem in error.problems:
-            _say(f"settings: {problem}")
-        return 2
+        return say_problems(error)
     logs = install_logs(settings.log)
     try:
         works = _WORKS.format(located(settings.store.url))
-        asyncio.run(work_alone(settings, waiting=lambda: _say(_WAITS), working=lambda: print(works, flush=True)))
+        asyncio.run(work_alone(settings, waiting=lambda: say(_WAITS), working=lambda: print(works, flush=True)))
     except (AstraError, OSError) as error:
-        _say(f"the worker ends: {error}")
+        say(f"the worker ends: {error}")
         return 1
     finally:
         logs.close()
     return 0
-
-
-def _say(text: str) -> None:
-    print(f"astra: {text}", file=sys.stderr, flush=True)

@@ -69,10 +69,8 @@ class Draining(Layer):
         task = asyncio.current_task()
         if not isinstance(error, asyncio.CancelledError) or task is None or not self._drain.begun:
             return None
-        if isinstance(error, ClientLeft):
-            return None
-        if x.started:
-            return None  # half an answer is all it gets
+        if x.started or isinstance(error, ClientLeft):
+            return None  # half an answer is all it gets, or nobody waits for one
         task.uncancel()
         return self._problems.respond(_STOPPING, x.scope)
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.links import Exhaustions, OlderLinks
@@ -207,7 +206,7 @@ def coordination_url(settings: Settings) -> str:
         return settings.coordination.url
     if settings.store.engine == "memory":
         return "memory:"
-    return f"sqlite:{Path(settings.store.url.partition(':')[2]).with_name('coordination.db')}"
+    return f"sqlite:{settings.store.path.with_name('coordination.db')}"
 
 
 def _messaging(

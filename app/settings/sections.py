@@ -57,6 +57,11 @@ class Store(Section, frozen=True, kw_only=True):
         """Which engine `url` names."""
         return "memory" if self.url == "memory:" else "sqlite"
 
+    @property
+    def path(self) -> Path:
+        """The file that `url` names, of an engine that has one."""
+        return Path(self.url.partition(":")[2])
+
     def check(self, environment: str) -> Iterable[Problem]:
         """The URL names an engine that is built. It is never shown: it may come to hold a password."""
         if text := _store_problem(self.url):

@@ -36,9 +36,10 @@ class Service:
         self.process = process
 
     def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """One request over a new connection."""
+        """One request over a new connection; a body that is refused before it has come has its answer all the same."""
         with contextlib.closing(self.process.connection()) as connection:
-            connection.request(method, path, body=body, headers={"content-type": "application/x-ndjson"})
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body=body, headers={"content-type": "application/x-ndjson"})
             response = connection.getresponse()
             return response.status, response.read()
 
